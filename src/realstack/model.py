@@ -1,0 +1,199 @@
+"""The words of the design as frozen values. No I/O, and nothing imported but the standard library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+POSTGRES, REDIS, FAKE_LLM = "postgres", "redis", "fake_llm"
+
+PROVIDER_NAMES = ("auto", "embedded", "containers", "compose", "external")
+
+
+class Secret(str):
+    """A string that never shows itself in a repr. ``str()`` of it, and using it, give the real value."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One published port of a service: ``container`` inside, ``host`` outside (None: any free one)."""
+
+    container: int
+    host: int | None = None
+    host_ip: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """How an image is built. Paths are absolute."""
+
+    context: Path
+    dockerfile: Path
+    target: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """A compose health check. ``test`` is in exec form (``CMD-SHELL`` kept as first word); times in seconds."""
+
+    test: tuple[str, ...]
+    interval_s: float | None = None
+    timeout_s: float | None = None
+    start_period_s: float | None = None
+    retries: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A bind mount (absolute ``source``) or a named volume (plain name), or an anonymous one (None)."""
+
+    target: str
+    source: str | None = None
+    read_only: bool = False
+    bind: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """An entry of ``depends_on``; ``condition`` as Compose names it."""
+
+    service: str
+    condition: str = "service_started"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """What is declared about one service, whoever will run it.
+
+    ``name`` is realstack's word (``fake_llm``), ``compose_name`` the compose file's (``fake-llm``).
+    ``kind`` picks the entry of ``realstack.services.SERVICES``. ``port`` is the container port that clients
+    use. ``unsupported`` lists compose keys (dotted) that only Docker Compose itself can honour.
+    ``extra`` is the service's part of the ``x-realstack`` block, unread.
+    """
+
+    name: str
+    kind: str
+    compose_name: str
+    port: int
+    image: str | None = None
+    build: Build | None = None
+    entrypoint: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[Port, ...] = ()
+    tmpfs: tuple[str, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    health_check: HealthCheck | None = None
+    depends_on: tuple[Dependency, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+    working_dir: str | None = None
+    shm_size: str | None = None
+    stop_signal: str | None = None
+    stop_grace_period_s: float | None = None
+    init: bool | None = None
+    unsupported: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A decision and its reason, kept for headers, ``realstack doctor`` and errors."""
+
+    value: str
+    because: str
+
+    def __str__(self) -> str:
+        return f"{self.value}, because {self.because}"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a provider made a service reachable. ``socket_dir`` is set where a unix socket lies there."""
+
+    host: str
+    port: int
+    socket_dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The address, credentials and version of a running service.
+
+    ``options`` holds what belongs to the kind: for Postgres ``maintenance_db``. ``version`` is known after
+    the first answered probe. ``provider`` says who runs it.
+    """
+
+    service: str
+    kind: str
+    host: str
+    port: int
+    scheme: str
+    username: str | None = None
+    password: Secret | None = None
+    database: str | None = None
+    socket_dir: Path | None = None
+    version: str | None = None
+    provider: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> Secret:
+        """The address with its credentials, as clients take it. Never print it: print :attr:`safe_url`."""
+        return Secret(self._url(self.password))
+
+    @property
+    def safe_url(self) -> str:
+        """The address with ``***`` in place of the password."""
+        return self._url("***" if self.password else None)
+
+    def _url(self, password: str | None) -> str:
+        auth = ""
+        if self.username or password:
+            shown = password if password in (None, "***") else quote(password, safe="")
+            auth = quote(self.username or "", safe="") + (f":{shown}" if shown else "") + "@"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        path = f"/{quote(self.database, safe='')}" if self.database is not None else ""
+        return f"{self.scheme}://{auth}{host}:{self.port}{path}"
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.service} {self.safe_url} by {self.provider or '?'}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of an environment: its mark on everything it owns, and its own folder.
+
+    ``run_id`` stands in container labels (``realstack.run``), compose project names, process environments
+    (``REALSTACK_RUN``) and folder names, so that a sweep can find all of it. ``folder`` exists and belongs
+    to this run alone; it lies on tmpfs where there is one with room.
+    """
+
+    run_id: str
+    folder: Path
+    owner_pid: int
+    owner_started: float
+    project: str
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels for everything that a Docker engine makes for this run."""
+        return {
+            "realstack.run": self.run_id,
+            "realstack.owner": f"{self.owner_pid}:{self.owner_started:.2f}",
+            "realstack.project": self.project,
+        }
+
+
+def tail(lines: Sequence[str], count: int = 20) -> tuple[str, ...]:
+    """The last ``count`` lines without trailing white space."""
+    return tuple(line.rstrip() for line in lines[-count:])

@@ -1,0 +1,64 @@
+"""The only wait loop. A probe answers or raises; the loop owns the deadline and looks for early deaths."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from realstack.errors import NotReadyInTime, ServiceStartFailed
+from realstack.model import tail
+
+Answer = TypeVar("Answer")
+
+POLL_EVERY_S = 0.02
+PROBE_TIMEOUT_S = 5.0
+
+
+async def until_ready(
+    service: str,
+    probe: Callable[[], Awaitable[Answer]],
+    *,
+    within_s: float,
+    died: Callable[[], str | None],
+    log: Callable[[], list[str]],
+    every_s: float = POLL_EVERY_S,
+    probe_timeout_s: float = PROBE_TIMEOUT_S,
+) -> Answer:
+    """Ask ``probe`` every ``every_s`` seconds until it answers, and return its answer.
+
+    :raises ServiceStartFailed: ``died`` told an end; raised at once, with the last lines of ``log``.
+    :raises NotReadyInTime: ``within_s`` seconds passed; holds the probe's last problem.
+    """
+    began = time.monotonic()
+    last_answer: str | None = None
+    while True:
+        if (end := died()) is not None:
+            raise ServiceStartFailed(
+                service,
+                "ready",
+                problem=f"it ended with {end} before it answered",
+                after_s=time.monotonic() - began,
+                last_answer=last_answer,
+                log_tail=tail(log()),
+                remedy="read its log above; `realstack doctor` checks what it needs.",
+            )
+        left = within_s - (time.monotonic() - began)
+        if left <= 0:
+            raise NotReadyInTime(
+                service,
+                "ready",
+                problem=f"it did not become ready within {within_s:g} s",
+                after_s=time.monotonic() - began,
+                last_answer=last_answer,
+                log_tail=tail(log()),
+                remedy="look at its log above, or raise [tool.realstack] ready_within_s.",
+            )
+        try:
+            return await asyncio.wait_for(probe(), min(left, probe_timeout_s))
+        except TimeoutError:
+            last_answer = f"no answer within {min(left, probe_timeout_s):.1f} s"
+        except Exception as problem:  # noqa: BLE001 - any client's any error means "not yet"
+            last_answer = f"{type(problem).__name__}: {problem}".strip()
+        await asyncio.sleep(every_s)
