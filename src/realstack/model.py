@@ -197,3 +197,24 @@ class Run:
 def tail(lines: Sequence[str], count: int = 20) -> tuple[str, ...]:
     """The last ``count`` lines without trailing white space."""
     return tuple(line.rstrip() for line in lines[-count:])
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresPlan:
+    """What makes the known state of Postgres: sources in the order in which they apply.
+
+    A source is a folder or file below ``root`` (``db/migrations``, ``db/seed.sql``, ``*.csv``, ``*.yaml``),
+    ``alembic:path/to/alembic.ini``, or ``python:package.module:function``.
+    """
+
+    root: Path
+    migrations: tuple[str, ...] = ()
+    seed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RedisPlan:
+    """What makes the known state of a Redis database: YAML files below ``root``."""
+
+    root: Path
+    seed: tuple[str, ...] = ()
