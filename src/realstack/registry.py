@@ -1,0 +1,141 @@
+"""Where runs are written down, so that other processes can attach to them, and a sweep can find dead ones.
+
+One JSON file a run, mode 0600 (it holds passwords), below :func:`home`. A record is written whole or not at
+all, and removed when its run has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from realstack.model import Choice, Endpoint, Run, Secret
+
+
+def home() -> Path:
+    """The folder of realstack's own records: ``REALSTACK_HOME``, or the user's state folder, or a temporary one."""
+    if named := os.environ.get("REALSTACK_HOME"):
+        path = Path(named)
+    else:
+        import platformdirs
+
+        path = platformdirs.user_state_path("realstack")
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        path = Path(tempfile.gettempdir()) / f"realstack-{os.getuid()}"
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+def new_run_id() -> str:
+    """Twelve characters that name a run: letters and digits that fit container and database names."""
+    return "r" + secrets.token_hex(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of a run. ``name`` is set where others may attach; ``ready`` once they may, ``error`` if never.
+
+    ``state`` names the known state; ``timings`` are seconds from the start of the run; ``docker_host`` is
+    None where no engine was used.
+    """
+
+    run: Run
+    name: str = ""
+    ready: bool = False
+    error: str = ""
+    exit_code: int = 0
+    choices: Mapping[str, Choice] = field(default_factory=dict)
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+    template: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
+    fingerprint: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return runs_folder() / f"{self.run.run_id}.json"
+
+    def owner_lives(self) -> bool:
+        """Whether the process that owns the run is still the one that began it."""
+        return process_lives(self.run.owner_pid, self.run.owner_started)
+
+
+def process_lives(pid: int, started: float) -> bool:
+    """Whether ``pid`` is alive and is the process that started at ``started`` (seconds since the epoch)."""
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def runs_folder() -> Path:
+    """The folder of all records."""
+    path = home() / "runs"
+    path.mkdir(exist_ok=True, mode=0o700)
+    return path
+
+
+def write(record: Record) -> None:
+    """Write ``record`` whole: readers see the old one or the new one."""
+    content = json.dumps(asdict(record), default=str, indent=1)
+    handle, temporary = tempfile.mkstemp(dir=record.path.parent, prefix=".", suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(content)
+    Path(temporary).replace(record.path)
+
+
+def forget(run_id: str) -> None:
+    """Remove the record of a run that has ended."""
+    (runs_folder() / f"{run_id}.json").unlink(missing_ok=True)
+
+
+def records() -> Iterator[Record]:
+    """All readable records, oldest first. One that another process just removed is passed over."""
+    paths = []
+    for path in runs_folder().glob("*.json"):
+        try:
+            paths.append((path.stat().st_mtime, path))
+        except FileNotFoundError:
+            continue
+    for _, path in sorted(paths):
+        if (record := _read(path)) is not None:
+            yield record
+
+
+def find(name: str) -> Record | None:
+    """The newest living record of that name, ready or failed or still starting."""
+    found = [record for record in records() if record.name == name and record.owner_lives()]
+    return found[-1] if found else None
+
+
+def _read(path: Path) -> Record | None:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        run = raw.pop("run")
+        return Record(
+            run=Run(**{**run, "folder": Path(run["folder"])}),
+            choices={name: Choice(**choice) for name, choice in raw.pop("choices").items()},
+            endpoints={name: _endpoint(value) for name, value in raw.pop("endpoints").items()},
+            **raw,
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return None  # unfinished, or of another version: not ours to read
+
+
+def _endpoint(raw: dict[str, Any]) -> Endpoint:
+    if raw.get("password") is not None:
+        raw["password"] = Secret(raw["password"])
+    if raw.get("socket_dir") is not None:
+        raw["socket_dir"] = Path(raw["socket_dir"])
+    return Endpoint(**raw)

@@ -1,0 +1,199 @@
+"""Nothing outlives its run: a small process that waits for its run's owner to end, then sweeps what is left.
+
+It holds the reading end of a pipe. The owner holds the writing end and never writes but for the word
+``done``, after it removed everything itself. End of file without that word means that the owner died, by
+whatever signal: the watchdog then ends the run's processes, removes its containers, networks and volumes,
+its folder and its record. What it may touch carries the run's mark; nothing else is looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from realstack import registry
+from realstack.model import Run
+
+DONE = b"done"
+ROUNDS = 3
+"""Sweeps in a row: an engine may still be creating what a dead client had asked it for."""
+
+
+class Watchdog:
+    """The owner's end. Start it before the first thing that could outlive the run; :meth:`done` after the last.
+
+    It sees its owner die since only the owner holds the pipe's writing end (it is not inheritable).
+    """
+
+    def __init__(self, run: Run) -> None:
+        reading, self._writing = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "realstack.watchdog",
+                    run.run_id,
+                    str(run.folder),
+                    str(run.owner_pid),
+                    str(run.owner_started),
+                ],
+                stdin=reading,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd="/",
+                env=_environment(),
+            )
+        finally:
+            os.close(reading)
+
+    @property
+    def pid(self) -> int:
+        """The watchdog's process."""
+        return self._process.pid
+
+    def done(self) -> None:
+        """All was removed in good order: the watchdog ends without a sweep. Waits for it, at most 10 s."""
+        if self._writing < 0:
+            return
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._writing, DONE)
+        os.close(self._writing)
+        self._writing = -1
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def sweep(run_id: str, folder: Path) -> list[str]:
+    """End and remove all that carries the mark of this run; returns what was found, in words.
+
+    Safe to call again, and while somebody else sweeps the same run.
+    """
+    found = _end_processes(run_id, folder)
+    found += _remove_from_engine(run_id, folder)
+    found += _end_processes(run_id, folder)
+    if folder.is_dir() and is_run_folder(folder, run_id):
+        found.append(f"folder {folder}")
+        shutil.rmtree(folder, ignore_errors=True)
+    if not folder.exists():
+        registry.forget(run_id)
+    return found
+
+
+def is_run_folder(folder: Path, run_id: str) -> bool:
+    """Whether ``folder`` was made for this run: a folder is removed only if its name says so."""
+    return folder.name == f"realstack-{run_id}"
+
+
+def _end_processes(run_id: str, folder: Path) -> list[str]:
+    ended = []
+    processes = list(_marked(run_id, folder))
+    for process, stop_signal in processes:
+        with contextlib.suppress(psutil.Error, OSError):
+            ended.append(f"process {process.pid} {process.name()}")
+            process.send_signal(stop_signal)
+    _, alive = psutil.wait_procs([process for process, _ in processes], timeout=3)
+    for process in alive:
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getpgid(process.pid) == process.pid:
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
+    psutil.wait_procs(alive, timeout=3)
+    return ended
+
+
+def _marked(run_id: str, folder: Path) -> Iterator[tuple[psutil.Process, int]]:
+    """The run's processes that live: those written down in its folder, and those with its mark in their environment."""
+    seen = {os.getpid()}
+    for noted in _noted(folder):
+        pid, started = int(noted["pid"]), float(noted["started"])
+        if pid not in seen and registry.process_lives(pid, started):
+            seen.add(pid)
+            with contextlib.suppress(psutil.Error):
+                yield psutil.Process(pid), int(noted.get("stop_signal", signal.SIGTERM))
+    for process in psutil.process_iter():
+        if process.pid in seen:
+            continue
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get("REALSTACK_RUN") == run_id:
+                yield process, signal.SIGTERM
+
+
+def _noted(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted((folder / "processes").glob("*.json")):
+        with contextlib.suppress(OSError, ValueError):
+            noted = json.loads(path.read_text(encoding="utf-8"))
+            if "pid" in noted and "started" in noted:
+                yield noted
+
+
+def _remove_from_engine(run_id: str, folder: Path) -> list[str]:
+    note = folder / "docker.json"
+    if not note.is_file():
+        return []
+    from realstack.providers.docker_engine import remove_run
+
+    try:
+        docker_host = json.loads(note.read_text(encoding="utf-8")).get("docker_host")
+        return remove_run(run_id, docker_host)
+    except Exception as problem:  # noqa: BLE001 - an engine that is gone must not keep the rest from being swept
+        return [f"engine not swept: {problem}"]
+
+
+def _environment() -> dict[str, str]:
+    """The owner's environment without the run's mark, so that the watchdog never sweeps itself."""
+    environment = {key: value for key, value in os.environ.items() if key != "REALSTACK_RUN"}
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    return environment
+
+
+def _owner_is_done(owner_pid: int, owner_started: float) -> bool:
+    """Wait for the owner's end; whether it said that all is done.
+
+    A child that the owner forked without exec may hold the pipe open after the owner's death: hence the
+    look at the process itself every second.
+    """
+    heard = b""
+    while True:
+        if select.select([0], [], [], 1.0)[0]:
+            chunk = os.read(0, 64)
+            heard += chunk
+            if not chunk or heard.endswith(DONE):
+                return heard.endswith(DONE)
+        elif not registry.process_lives(owner_pid, owner_started):
+            return False
+
+
+def main(argv: list[str]) -> int:
+    """Wait for the pipe on standard input to close; sweep unless it said that all is done."""
+    run_id, folder, owner_pid, owner_started = argv[1], Path(argv[2]), int(argv[3]), float(argv[4])
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    if _owner_is_done(owner_pid, owner_started):
+        return 0
+    for round_number in range(ROUNDS):
+        if round_number:
+            time.sleep(0.5)
+        sweep(run_id, folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
