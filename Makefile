@@ -1,0 +1,81 @@
+# Targets explain themselves: `make` lists them. The environment is made by itself, and again when dependencies change.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 python3.12 python3.13 python3.14 python3 | head -n 1)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: help
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	@if command -v uv >/dev/null; then \
+		uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV); \
+		uv pip install --quiet --python $(VENV) --constraint constraints.txt --compile-bytecode --editable '.[dev]'; \
+	else \
+		"$(PYTHON)" -m venv $(VENV); \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'; \
+	fi
+	@touch $@
+
+.PHONY: e2e
+e2e: $(STAMP) ## Run the end-to-end tests on real Postgres, real Redis and the fake LLM.
+	$(BIN)/pytest tests/e2e $(ARGS)
+
+.PHONY: smoke
+smoke: $(STAMP) ## Run the smoke tests against the local target.
+	$(BIN)/pytest tests/smoke $(ARGS)
+
+.PHONY: test
+test: $(STAMP) ## Run every test.
+	$(BIN)/pytest $(ARGS)
+
+.PHONY: unit
+unit: $(STAMP) ## Run the tests that need no service.
+	$(BIN)/pytest tests/unit examples/netra/tests/unit $(ARGS)
+
+.PHONY: check
+check: $(STAMP) ## What CI and pre-commit run: ruff, mypy, import-linter, unit tests.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest tests/unit examples/netra/tests/unit -q $(ARGS)
+
+.PHONY: format
+format: $(STAMP) ## Sort imports and format.
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(STAMP) ## Measure start-up side by side with the peers; prints a table.
+	$(BIN)/python -m benchmarks.startup $(ARGS)
+
+.PHONY: images
+images: ## Build Postgres, Redis and Python images from Debian packages, where none can be pulled.
+	images/build $(ARGS)
+
+.PHONY: up
+up: $(STAMP) ## Start the services in the background; tests attach to them.
+	$(BIN)/realstack up $(ARGS)
+
+.PHONY: down
+down: $(STAMP) ## Stop them, and sweep what killed runs have left.
+	$(BIN)/realstack down $(ARGS)
+
+.PHONY: doctor
+doctor: $(STAMP) ## Look at what this machine offers, and what it lacks.
+	$(BIN)/realstack doctor $(ARGS)
+
+.PHONY: wheel
+wheel: $(STAMP) ## Build the wheel and the source distribution into dist/.
+	$(BIN)/python -m build --outdir dist $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what the targets have made here.
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

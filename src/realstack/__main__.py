@@ -1,0 +1,5 @@
+"""`python -m realstack` is the `realstack` command."""
+
+from realstack.cli import main
+
+main()

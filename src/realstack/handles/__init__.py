@@ -1,0 +1,66 @@
+"""What a test holds: a database, a Redis, a fake LLM, and the session of this process that lends them.
+
+This module itself imports next to nothing: a suite that uses none of it must not pay for it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from realstack.handles.session import Session
+
+_lock = threading.RLock()
+_make: Callable[[], Session] | None = None
+_session: Session | None = None
+_in_test = False
+
+
+def made_by(make: Callable[[], Session] | None) -> None:
+    """Say how this process's session is made, if it is ever asked for. The pytest plugin does."""
+    global _make  # noqa: PLW0603 - one session a process is the point
+    _make = make
+
+
+def current() -> Session:
+    """This process's session; made at the first ask, ended when the interpreter exits if nothing ends it before."""
+    global _session  # noqa: PLW0603
+    with _lock:
+        if _session is None:
+            if _make is not None:
+                _session = _make()
+            else:
+                from realstack.handles.session import Session
+
+                _session = Session()
+            atexit.register(end)
+        return _session
+
+
+def in_test() -> bool:
+    """Whether a pytest test is running, which then holds what is lent until its end."""
+    return _in_test
+
+
+def test_runs(value: bool) -> None:
+    """Say that a test begins or has ended. The pytest plugin does."""
+    global _in_test  # noqa: PLW0603
+    _in_test = value
+
+
+def opened() -> Session | None:
+    """This process's session if it was asked for, else None."""
+    return _session
+
+
+def end() -> None:
+    """End this process's session and what it owns. The next :func:`current` makes a new one."""
+    global _session
+    with _lock:
+        session, _session = _session, None
+    if session is not None:
+        atexit.unregister(end)
+        session.close()

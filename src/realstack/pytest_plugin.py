@@ -1,0 +1,219 @@
+"""Hooks and fixtures, nothing else.
+
+Fixtures are synchronous and their handles connect where they are used, so they serve tests of every async
+plugin and loop scope. Nothing is imported or started until a test asks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from realstack import handles
+
+if TYPE_CHECKING:
+    from realstack.environment import Environment
+    from realstack.handles.database import Database
+    from realstack.handles.llm import FakeLLM
+    from realstack.handles.redis import RedisDatabase
+    from realstack.handles.session import Session
+
+Asked = TypeVar("Asked")
+
+FIXTURES = frozenset({"realstack_env", "real_db", "real_redis", "fake_llm", "service_environ"})
+
+MARKERS = {
+    "unit": "needs nothing but the code under test",
+    "integration": "needs one real service",
+    "e2e": "a whole flow on real services",
+    "smoke": "runs against a target: local, or a deployment",
+    "real_services": "needs the services that realstack runs",
+}
+
+COULD_NOT_RUN = 2
+
+_outcome = pytest.StashKey[dict[str, Any]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The command line's part of the settings."""
+    group = parser.getgroup("realstack", "real Postgres, real Redis and a fake LLM")
+    group.addoption(
+        "--realstack-provider",
+        metavar="NAME",
+        help="how the services come to run: auto, embedded, containers, compose or external",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers, and say how the session is made, should a test ask for it."""
+    for name, meaning in MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+    config.stash[_outcome] = {}
+    handles.made_by(lambda: _new_session(config))
+
+
+def _new_session(config: pytest.Config) -> Session:
+    from realstack.handles.session import Session, Shared
+
+    worker: dict[str, Any] = getattr(config, "workerinput", {})
+    shared = None
+    if "realstack_controller" in worker:
+        shared = Shared(worker["testrunuid"], worker["realstack_controller"])
+    return Session(
+        config.rootpath,
+        overrides={"provider": config.getoption("--realstack-provider")},
+        worker=worker.get("workerid", "main"),
+        shared=shared,
+    )
+
+
+@pytest.fixture(scope="session")
+def realstack_env() -> Environment:
+    """The run's environment: endpoints, choices with their reasons, and ``environ()`` for an application."""
+    return _ask(lambda session: session.environment)
+
+
+@pytest.fixture
+def real_db() -> Database:
+    """The test's own database at the known state: an asyncpg pool that works in every event loop."""
+    return _ask(lambda session: session.test.database())
+
+
+@pytest.fixture
+def real_redis() -> RedisDatabase:
+    """The test's own logical Redis database at its seed: a ``redis.asyncio.Redis`` for every event loop."""
+    return _ask(lambda session: session.test.redis())
+
+
+@pytest.fixture
+def fake_llm() -> FakeLLM:
+    """The test's own session of the fake LLM: its rules and its calls, seen by no other test."""
+    return _ask(lambda session: session.test.llm())
+
+
+@pytest.fixture
+def service_environ() -> dict[str, str]:
+    """The variables by which an application in its own process finds what this test holds."""
+    return _ask(lambda session: session.test.environ())
+
+
+def _ask(what: Callable[[Session], Asked]) -> Asked:
+    """What a fixture asks for, or one clear failure without our own frames."""
+    from realstack.errors import RealstackError
+
+    try:
+        return what(handles.current())
+    except RealstackError as problem:
+        failed = str(problem)
+    pytest.fail(f"realstack: {failed}", pytrace=False)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """One line; the rest follows once something has started."""
+    if config.getoption("collectonly"):
+        return None
+    from realstack import __version__
+
+    return f"realstack: {__version__}, starts what a test asks for"
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    """Start now if a collected test asks by fixture, and say what runs where, why, and how long it took."""
+    if config.getoption("collectonly") or not any(FIXTURES & set(getattr(i, "fixturenames", ())) for i in items):
+        return []
+    from realstack.errors import RealstackError
+
+    session = handles.current()
+    try:
+        lines = session.environment.summary()
+    except RealstackError as problem:
+        lines = f"could not start: {problem}".splitlines()
+        config.stash[_outcome]["exit"] = COULD_NOT_RUN
+    return [f"realstack: {line}" for line in lines]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """From here on `get_test_db()` means the test's own database."""
+    handles.test_runs(True)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to a failing test's report what its services logged and what the LLM was asked."""
+    report = yield
+    session = handles.opened()
+    test = session.test_in_progress() if session is not None else None
+    if test is not None and report.failed and report.when != "teardown":
+        try:
+            report.sections.extend(test.report())
+        except Exception as problem:  # noqa: BLE001 - a report about a failure must not become the failure
+            report.sections.append(("realstack", f"no more is known: {problem}"))
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """After the test's own fixtures have ended, take back what it held."""
+    try:
+        return (yield)
+    finally:
+        handles.test_runs(False)
+        session = handles.opened()
+        if session is not None:
+            session.end_test()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End what is ours; a worker tells its controller what ran."""
+    ours = handles.opened()
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if ours is not None:
+        if output is not None and ours.started:
+            output["realstack"] = ours.environment.summary()
+        handles.end()
+    if session.config.stash[_outcome].get("exit") == COULD_NOT_RUN:
+        session.exitstatus = COULD_NOT_RUN
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End what a crash of the session left open, and as controller the environment that the workers shared."""
+    handles.end()
+    handles.made_by(None)
+    run = config.stash[_outcome].get("xdist") if _outcome in config.stash else None
+    if run is not None:
+        from realstack import registry
+        from realstack.handles.session import shared_name
+        from realstack.keeper import end
+
+        record = registry.find(shared_name(run))
+        if record is not None:
+            end(record)
+        (registry.runs_folder() / f"{shared_name(run)}.lock").unlink(missing_ok=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """As controller of pytest-xdist: tell the worker whose end ends the shared environment."""
+    node.workerinput["realstack_controller"] = os.getpid()
+    node.config.stash[_outcome]["xdist"] = node.workerinput["testrunuid"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: Any) -> None:
+    """As controller: keep what the first worker that used the environment said of it."""
+    lines = getattr(node, "workeroutput", {}).get("realstack")
+    if lines:
+        node.config.stash[_outcome].setdefault("summary", lines)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Under pytest-xdist: what ran where, why, and how long it took."""
+    for line in config.stash[_outcome].get("summary", ()):
+        terminalreporter.write_line(f"realstack: {line}")
