@@ -12,12 +12,23 @@ import logging
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
 
 FLAGS_KEY = "netra:flags"
 """A hash: the name of a feature -> ``on`` or ``off``."""
+
+
+def open_redis(url: str) -> Redis:
+    """A client that connects at first use; whoever opens it closes it (``aclose``).
+
+    It tries a command twice, for a connection that the server dropped while idle, and not ten times as
+    redis-py would: requests do not wait for an aid.
+    """
+    return Redis.from_url(url, socket_connect_timeout=2, socket_timeout=5, retry=Retry(NoBackoff(), 1))
 
 
 async def feature_enabled(redis: Redis, name: str) -> bool:

@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
-from redis.asyncio import Redis
 
 import netra_backend
 from netra_backend.app.agents.data_sub_agent import DataSubAgent
 from netra_backend.app.agents.triage_sub_agent import TriageSubAgent
 from netra_backend.app.api import agents, health, problems
 from netra_backend.app.api.backend import Backend
+from netra_backend.app.cache import open_redis
 from netra_backend.app.database import open_pool
 from netra_backend.app.llm.chat import open_client
 from netra_backend.app.settings import Settings
@@ -46,7 +46,7 @@ async def open_backend(settings: Settings) -> AsyncIterator[Backend]:
     """
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(open_pool(settings.database_url))
-        redis = Redis.from_url(settings.redis_url, socket_connect_timeout=2, socket_timeout=5)
+        redis = open_redis(settings.redis_url)
         stack.push_async_callback(redis.aclose)
         client = await stack.enter_async_context(open_client(settings.llm))
         yield Backend(
