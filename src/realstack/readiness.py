@@ -56,7 +56,9 @@ async def until_ready(
                 remedy="look at its log above, or raise [tool.realstack] ready_within_s.",
             )
         try:
-            return await asyncio.wait_for(probe(), min(left, probe_timeout_s))
+            # not wait_for: until Python 3.12 that one loses a cancellation that meets a finished probe
+            async with asyncio.timeout(min(left, probe_timeout_s)):
+                return await probe()
         except TimeoutError:
             last_answer = f"no answer within {min(left, probe_timeout_s):.1f} s"
         except Exception as problem:  # noqa: BLE001 - any client's any error means "not yet"

@@ -1,0 +1,129 @@
+"""Settings: where they come from, what wins, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from realstack.config import COMPOSE_FILE, find_root, load_settings, project_id
+from realstack.errors import SettingsError
+
+COMPOSE = """
+services:
+  postgres:
+    image: postgres:17
+    environment: {POSTGRES_PASSWORD: x}
+    ports: ["5432"]
+  redis:
+    image: redis:8
+    ports: ["6379"]
+  fake-llm:
+    image: fake
+    ports: ["8080"]
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / COMPOSE_FILE).write_text(COMPOSE)
+    return tmp_path
+
+
+def write(project: Path, text: str) -> None:
+    (project / "pyproject.toml").write_text(text)
+
+
+def test_a_project_without_any_settings_gets_the_defaults(project: Path) -> None:
+    settings = load_settings(project, environ={})
+    assert (settings.provider, settings.services) == ("auto", ("postgres", "redis", "fake_llm"))
+    assert settings.compose.path == project / COMPOSE_FILE
+
+
+def test_a_project_without_a_compose_file_gets_the_declaration_that_is_built_in(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path, environ={})
+    assert [spec.kind for spec in settings.specs] == ["postgres", "redis", "fake_llm"]
+
+
+def test_argument_wins_over_variable_wins_over_file(project: Path) -> None:
+    write(project, '[tool.realstack]\nprovider = "compose"\n')
+    environ = {"REALSTACK_PROVIDER": "containers"}
+    chosen = [
+        load_settings(project, environ={}),
+        load_settings(project, environ=environ),
+        load_settings(project, environ=environ, overrides={"provider": "embedded"}),
+        load_settings(project, environ=environ, overrides={"provider": None}),
+    ]
+    assert [settings.provider for settings in chosen] == ["compose", "containers", "embedded", "containers"]
+    assert [settings.provider_set_by for settings in chosen] == [
+        "[tool.realstack] provider",
+        "REALSTACK_PROVIDER",
+        "the command line",
+        "REALSTACK_PROVIDER",
+    ]
+
+
+def test_settings_are_found_from_a_subfolder(project: Path) -> None:
+    write(project, '[tool.realstack]\nprovider = "embedded"\n')
+    below = project / "tests" / "e2e"
+    below.mkdir(parents=True)
+    assert load_settings(below, environ={}).root == project
+
+
+def test_a_nested_projects_own_table_wins_over_the_outer_one(project: Path) -> None:
+    inner = project / "inner"
+    inner.mkdir()
+    write(inner, "[tool.realstack]\n")
+    assert find_root(inner) == inner
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('[tool.realstack]\nprovidr = "embedded"', "did you mean 'provider'?"),
+        ('[tool.realstack.postgres]\nmigration = ["db"]', "did you mean 'migrations'?"),
+        ("[tool.realstack]\nwhatever_else = 1", "known keys are"),
+        ('[tool.realstack]\nprovider = "embeded"', "did you mean 'embedded'?"),
+        ('[tool.realstack]\nready_within_s = "soon"', "must be a number"),
+        ("[tool.realstack]\nready_within_s = 0", "must be a number of seconds above 0"),
+        ("[tool.realstack]\npostgres = 3", "must be a table"),
+        ("[tool.realstack.postgres]\nseed = [1]", "must be a list of strings"),
+        ('[tool.realstack]\nservices = ["postgre"]', "did you mean 'postgres'?"),
+        ('[tool.realstack]\ncompose_file = "nowhere.yml"', "does not exist"),
+        ('[tool.realstack.fake_llm]\nscenarios = ["nowhere.yml"]', "does not exist"),
+        ("[tool.realstack", "is not valid TOML"),
+    ],
+)
+def test_a_wrong_setting_is_refused_and_the_remedy_named(project: Path, text: str, named: str) -> None:
+    write(project, text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(project, environ={})
+    assert named in str(caught.value)
+    assert "To mend it:" in str(caught.value)
+
+
+def test_one_path_may_stand_for_a_list_of_one(project: Path) -> None:
+    write(project, '[tool.realstack.postgres]\nseed = "db/seed.sql"')
+    assert load_settings(project, environ={}).postgres.seed == ("db/seed.sql",)
+
+
+def test_the_applications_own_database_url_is_never_taken(project: Path) -> None:
+    environ = {"DATABASE_URL": "postgresql://live/db", "REALSTACK_REDIS_URL": "redis://127.0.0.1:1/0"}
+    assert load_settings(project, environ=environ).addresses == {"redis": "redis://127.0.0.1:1/0"}
+
+
+def test_a_given_address_does_not_show_in_the_settings_repr(project: Path) -> None:
+    environ = {"REALSTACK_POSTGRES_URL": "postgresql://u:hunter2@h/db"}
+    assert "hunter2" not in repr(load_settings(project, environ=environ))
+
+
+def test_disposable_is_declared_by_file_or_variable(project: Path) -> None:
+    write(project, "[tool.realstack.redis]\ndisposable = true")
+    assert load_settings(project, environ={}).disposable == {"redis"}
+    assert load_settings(project, environ={"REALSTACK_DISPOSABLE": "postgres"}).disposable == {"redis", "postgres"}
+
+
+def test_two_projects_of_the_same_name_have_names_of_their_own(tmp_path: Path) -> None:
+    one, other = tmp_path / "a" / "My Shop", tmp_path / "b" / "My Shop"
+    assert project_id(one) != project_id(other)
+    assert project_id(one).startswith("my-shop-")
