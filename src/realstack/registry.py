@@ -37,7 +37,7 @@ def home() -> Path:
 
 
 def new_run_id() -> str:
-    """Twelve characters that name a run: letters and digits that fit container and database names."""
+    """Eleven characters that name a run: letters and digits that fit container and database names."""
     return "r" + secrets.token_hex(5)
 
 

@@ -1,0 +1,215 @@
+"""How long until a test may begin: each way of starting the services, side by side in one run.
+
+    python -m benchmarks.startup [--rounds N] [--only NAME …]
+
+Every contestant is a process of its own that says `ready` once the services answer and, for realstack, the known
+state is there; the clock runs from its spawn to that word, imports included. Rounds are interleaved, so that a noisy
+machine is noisy for all. What cannot run here (no Docker engine, say) is named with its reason, not left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+REALSTACK = """
+import sys
+from realstack.handles.session import Session
+session = Session(overrides={"provider": sys.argv[1]})
+session.environment
+session.lend_database()
+print("ready", flush=True)
+sys.stdin.read()
+session.close()
+"""
+
+TESTCONTAINERS = """
+import os, sys
+from testcontainers.postgres import PostgresContainer
+from testcontainers.redis import RedisContainer
+postgres = PostgresContainer(os.environ.get("REALSTACK_POSTGRES_IMAGE", "postgres:17"), driver=None)
+redis = RedisContainer(os.environ.get("REALSTACK_REDIS_IMAGE", "redis:8"))
+with postgres, redis:
+    redis.get_client().ping()
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+ATTACH = """
+import sys, time
+from realstack.handles.session import Session
+import asyncpg, realstack.state.template, realstack.services.postgres
+session = Session()
+began = time.perf_counter()
+environment = session.environment
+took = time.perf_counter() - began
+assert environment.attached
+print("ready", took, flush=True)
+sys.stdin.read()
+session.close()
+"""
+
+
+@dataclass
+class Contestant:
+    """One way of starting. ``seconds`` collects a figure each round; ``absent`` is why it could not run."""
+
+    name: str
+    measure: Callable[[], float]
+    seconds: list[float] = field(default_factory=list)
+    absent: str = ""
+
+
+def until_ready(argv: list[str], environ: dict[str, str] | None = None) -> float:
+    """Seconds from the spawn of ``argv`` to its word ``ready`` (or the figure that follows the word)."""
+    began = time.perf_counter()
+    with subprocess.Popen(
+        argv,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TESTCONTAINERS_RYUK_DISABLED": "true", **(environ or {})},
+    ) as process:
+        assert process.stdout
+        assert process.stdin
+        assert process.stderr
+        for line in process.stdout:
+            if line.startswith("ready"):
+                took = time.perf_counter() - began
+                process.stdin.close()
+                process.wait(60)
+                told = line.split()[1:]
+                return float(told[0]) if told else took
+        raise RuntimeError(process.stderr.read().strip().splitlines()[-1:] or "it ended without being ready")
+
+
+def realstack(provider: str) -> float:
+    """A cold start by ``provider`` to a seeded database in hand."""
+    return until_ready([sys.executable, "-c", REALSTACK, provider])
+
+
+def compose_up() -> float:
+    """`docker compose up --wait` on the same file; the health checks decide."""
+    name = f"bench-{os.getpid()}"
+    argv = ["docker", "compose", "-f", "docker-compose.test.yml", "-p", name]
+    began = time.perf_counter()
+    try:
+        subprocess.run([*argv, "up", "--wait", "--quiet-pull"], cwd=ROOT, check=True, capture_output=True)
+        return time.perf_counter() - began
+    finally:
+        subprocess.run([*argv, "down", "-v", "-t", "0"], cwd=ROOT, check=False, capture_output=True)
+
+
+def attach() -> float:
+    """Seconds in which a process that has its imports attaches to what `realstack up` keeps."""
+    return until_ready([sys.executable, "-c", ATTACH])
+
+
+@contextmanager
+def environment_up() -> Iterator[None]:
+    """`realstack up` for the rounds of `attach`."""
+    command = [sys.executable, "-m", "realstack"]
+    subprocess.run([*command, "up", "--provider", "embedded"], cwd=ROOT, check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run([*command, "down"], cwd=ROOT, check=True, capture_output=True)
+
+
+def plugin_cost(rounds: int) -> tuple[float, float]:
+    """Median seconds of a pytest run of one empty test without and with the plugin, interleaved."""
+    without: list[float] = []
+    with_it: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "test_empty.py").write_text("def test_empty():\n    pass\n")
+        base = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", folder]
+        for _ in range(rounds):
+            for extra, seconds in ((["-p", "no:realstack"], without), ([], with_it)):
+                began = time.perf_counter()
+                subprocess.run([*base, *extra], cwd=folder, check=True, capture_output=True)
+                seconds.append(time.perf_counter() - began)
+    return statistics.median(without), statistics.median(with_it)
+
+
+def main() -> None:
+    """Measure, print a table, and write `benchmarks/out/startup.json`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="*", default=[])
+    options = parser.parse_args()
+    contestants = [
+        Contestant("realstack embedded", lambda: realstack("embedded")),
+        Contestant("realstack containers", lambda: realstack("containers")),
+        Contestant("realstack compose", lambda: realstack("compose")),
+        Contestant("testcontainers, Postgres then Redis", lambda: until_ready([sys.executable, "-c", TESTCONTAINERS])),
+        Contestant("docker compose up --wait", compose_up),
+    ]
+    if options.only:
+        contestants = [one for one in contestants if any(word in one.name for word in options.only)]
+    for one in contestants:  # one round that does not count: caches, images, byte code
+        run(one, counts=False)
+    for _ in range(options.rounds):
+        for one in contestants:
+            run(one)
+    attached = Contestant("attach to `realstack up`", attach)
+    with environment_up():
+        for _ in range(options.rounds):
+            run(attached)
+    report(contestants, attached, plugin_cost(max(options.rounds, 10)))
+
+
+def run(one: Contestant, *, counts: bool = True) -> None:
+    """One round of one contestant."""
+    if one.absent:
+        return
+    try:
+        took = one.measure()
+    except (RuntimeError, subprocess.CalledProcessError) as problem:
+        stderr = getattr(problem, "stderr", None) or b""
+        one.absent = (stderr.decode() if isinstance(stderr, bytes) else stderr).strip()[-200:] or str(problem)
+        return
+    if counts:
+        one.seconds.append(took)
+
+
+def report(contestants: list[Contestant], attached: Contestant, plugin: tuple[float, float]) -> None:
+    """Print what was measured, and write it down for programs."""
+    peer = next((one for one in contestants if one.name.startswith("testcontainers") and one.seconds), None)
+    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%F')}")
+    print(f"{'what':38} {'median s':>9} {'min':>7} {'max':>7}  times faster than testcontainers")
+    for one in [*contestants, attached]:
+        if one.absent:
+            print(f"{one.name:38} could not run: {one.absent}")
+        elif one.seconds:
+            median = statistics.median(one.seconds)
+            ratio = f"{statistics.median(peer.seconds) / median:.1f}" if peer and one is not attached else ""
+            print(f"{one.name:38} {median:9.3f} {min(one.seconds):7.3f} {max(one.seconds):7.3f}  {ratio}")
+    without, with_it = plugin
+    print(f"pytest, one empty test: {without:.3f} s without the plugin, {with_it:.3f} s with it: ", end="")
+    print(f"{(with_it - without) * 1000:+.0f} ms")
+    out = ROOT / "benchmarks" / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    figures = {one.name: one.seconds or one.absent for one in [*contestants, attached]}
+    figures["plugin"] = list(plugin)
+    (out / "startup.json").write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
