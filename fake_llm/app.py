@@ -1,0 +1,220 @@
+"""The application: an ASGI callable that serves the providers' paths itself and the control API through FastAPI.
+
+FastAPI and pydantic take longer to import than everything else together, and no answer to a provider's path
+needs them. So the control API is imported in the background once the server runs, or when it is first asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fake_llm import __version__
+from fake_llm.connection import BodyTooLarge, ClientLeft, Connection, Receive, Scope, Send
+from fake_llm.dialects import DIALECTS, Route, canonical_path, dialect, has_path, route
+from fake_llm.dialects.wire import to_bytes
+from fake_llm.envelopes import envelope, provider_of
+from fake_llm.exchange import JSON_TYPE, Outcome, generate, new_stamp, refused
+from fake_llm.faults import Write
+from fake_llm.journal import Entry
+from fake_llm.model import Json, ProtocolError
+from fake_llm.scenario import Scenario
+from fake_llm.session import Session, Sessions, api_key, session_of, split_path
+
+CONTROL = "/_fake"
+HEALTH = "/_fake/health"
+WARM_UP_AFTER_S = 0.05
+
+_HEALTH_BODY = to_bytes({"status": "ok", "version": __version__, "dialects": list(DIALECTS)})
+_LIVE_PATHS = frozenset({"/", "/health", "/healthz"})
+
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class App:
+    """The fake LLM as an ASGI application. One event loop; all state is in ``sessions``."""
+
+    def __init__(self, scenarios: Sequence[Scenario] = (), *, log_calls: bool = False) -> None:
+        self.sessions = Sessions(scenarios)
+        self._log_calls = log_calls
+        self._control: AsgiApp | None = None
+        self._loading: asyncio.Future[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return
+        path: str = scope["path"]
+        if path.startswith(CONTROL):
+            await self._serve_control(path, scope, receive, send)
+            return
+        connection = Connection(scope, receive, send)
+        try:
+            await self._serve(connection, path, scope)
+        except ClientLeft:
+            return
+        except Exception:  # noqa: BLE001 - a fault of ours must reach the client as an answer, and the log
+            traceback.print_exc()
+            await _send(connection, _bug(connection))
+
+    def warm_up(self) -> None:
+        """Begin importing the control API in the background. Call in the event loop; twice does no harm."""
+        if self._control is not None or self._loading is not None:
+            return
+        loop = asyncio.get_running_loop()
+        self._loading = loop.create_future()
+        threading.Thread(target=self._load_control, args=(loop, self._loading), daemon=True).start()
+
+    def _load_control(self, loop: asyncio.AbstractEventLoop, loaded: asyncio.Future[None]) -> None:
+        try:
+            from fake_llm.control import build  # noqa: PLC0415 - this is the late import
+
+            self._control = build(self.sessions)
+            for name in DIALECTS:
+                dialect(name)
+        except BaseException:  # noqa: BLE001 - a thread's exception would go unseen, and leave requests waiting
+            traceback.print_exc()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(
+                loaded.cancel if self._control is None else loaded.set_result,
+                *(() if self._control is None else (None,)),
+            )
+
+    async def _serve_control(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if path == HEALTH:
+            await Connection(scope, receive, send).answer(200, [JSON_TYPE], _HEALTH_BODY)
+            return
+        if self._control is None:
+            self.warm_up()
+            if self._loading is not None:
+                await asyncio.shield(self._loading)
+        if self._control is not None:
+            await self._control(scope, receive, send)
+
+    async def _serve(self, connection: Connection, path: str, scope: Scope) -> None:
+        started = time.perf_counter()
+        from_path, rest = split_path(path)
+        asked = canonical_path(rest)
+        if asked in _LIVE_PATHS and connection.method in {"GET", "HEAD"}:
+            await connection.answer(200, [JSON_TYPE], b'{"status":"ok"}')
+            return
+        found = route(connection.method, asked)
+        key = api_key(connection.headers)
+        session = self.sessions.get(session_of(connection.headers, from_path, key))
+        entry = Entry(connection.method, path, time.time(), headers=connection.headers)
+        body = b""
+        try:
+            body = await connection.body()
+            outcome = _outcome(connection, asked, found, key, session, body, scope)
+        except BodyTooLarge:
+            outcome = _too_large(connection, found)
+        entry.dialect = _dialect_name(connection, found)
+        outcome.note(entry, seen=len(body))
+        if found is not None and found.operation == "generate":
+            session.journal.add(entry)
+        entry.duration_ms = (time.perf_counter() - started) * 1_000
+        try:
+            entry.outcome = "pending"
+            entry.outcome = await _send(connection, outcome)
+        finally:
+            entry.duration_ms = (time.perf_counter() - started) * 1_000
+            if self._log_calls:
+                _log(entry, session)
+
+
+def _outcome(
+    connection: Connection,
+    path: str,
+    found: Route | None,
+    key: str | None,
+    session: Session,
+    body: bytes,
+    scope: Scope,
+) -> Outcome:
+    """What is answered at ``path``."""
+    stamp = new_stamp()
+    provider = _provider(connection, found)
+    envelopes = envelope(provider)
+    if found is None:
+        error = envelopes.not_found(connection.method, path)
+        if has_path(path):
+            error = ProtocolError(f"Not allowed to {connection.method} on {path}.", status=405, type=error.type)
+        return refused(error, envelopes, stamp)
+    if key is None:
+        return refused(envelopes.missing_key(), envelopes, stamp)
+    if found.operation == "generate":
+        return generate(found.dialect, session, connection.headers, body, stamp)
+    try:
+        raw = _looked_up(found, provider, path, connection, body, scope)
+    except ProtocolError as error:
+        return refused(error, envelopes, stamp)
+    return Outcome(
+        200, [JSON_TYPE, (b"content-length", b"%d" % len(raw)), *envelopes.headers(stamp)], [Write(raw)], raw=raw
+    )
+
+
+def _looked_up(found: Route, provider: str, path: str, connection: Connection, body: bytes, scope: Scope) -> bytes:
+    """The answers that no scenario has a say in."""
+    if found.operation == "count_tokens":
+        from fake_llm.dialects.anthropic import count_tokens  # noqa: PLC0415 - as all dialects, when first asked
+        from fake_llm.exchange import decode  # noqa: PLC0415
+
+        return count_tokens(decode(body), connection.headers)
+    from fake_llm.dialects import models  # noqa: PLC0415
+
+    model_id = path.removeprefix("/v1/models").strip("/")
+    if model_id:
+        return to_bytes(models.model(provider, model_id))
+    query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1")))
+    return to_bytes(models.listing(provider, query))
+
+
+async def _send(connection: Connection, outcome: Outcome) -> str:
+    return await connection.carry_out(outcome.status, outcome.headers, outcome.steps)
+
+
+def _provider(connection: Connection, found: Route | None) -> str:
+    return dialect(found.dialect).PROVIDER if found and found.dialect else provider_of(connection.headers)
+
+
+def _dialect_name(connection: Connection, found: Route | None) -> str:
+    return found.dialect if found and found.dialect else provider_of(connection.headers)
+
+
+def _too_large(connection: Connection, found: Route | None) -> Outcome:
+    envelopes = envelope(_provider(connection, found))
+    error = ProtocolError("The request is too large.", status=413, type="invalid_request_error")
+    outcome = refused(error, envelopes, new_stamp())
+    outcome.headers = [*outcome.headers, (b"connection", b"close")]
+    return outcome
+
+
+def _bug(connection: Connection) -> Outcome:
+    envelopes = envelope(provider_of(connection.headers))
+    error = ProtocolError(
+        "The fake LLM itself failed, see its log.", status=500, type="server_error", code="fake_llm_bug"
+    )
+    return refused(error, envelopes, new_stamp())
+
+
+def _log(entry: Entry, session: Session) -> None:
+    """One line for one call, on standard error."""
+    model = f" {entry.turn.model}" if entry.turn else ""
+    scenario = f" scenario={entry.scenario}" if entry.scenario else ""
+    fault = f" fault={entry.fault}" if entry.fault else ""
+    outcome = f" {entry.outcome}" if entry.outcome != "sent" else ""
+    why = f" ({entry.error})" if entry.error and not entry.fault else ""
+    line = (
+        f"{entry.method} {entry.path}{model} session={session.id} {entry.status}{scenario}{fault}{outcome}"
+        f" {entry.duration_ms:.0f} ms{why}"
+    )
+    sys.stderr.write("".join(char if char.isprintable() else "?" for char in line) + "\n")
+
+
+Body = dict[str, Json]

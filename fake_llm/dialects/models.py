@@ -1,0 +1,79 @@
+"""The models that the fake claims to have, in each provider's form.
+
+A generating request may name any model. Listing needs a list, and a lookup must be able to fail: it finds the
+listed ones and any other name of the families below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fake_llm.model import Json, ProtocolError
+
+CREATED = 1_767_225_600
+CREATED_AT = "2026-01-01T00:00:00Z"
+
+LISTED = {
+    "openai": ("gpt-5.4", "gpt-5.4-mini", "gpt-5", "gpt-4.1", "gpt-4o", "gpt-4o-mini", "o3",
+               "text-embedding-3-small", "text-embedding-3-large"),
+    "anthropic": ("claude-opus-4-5", "claude-sonnet-4-5", "claude-haiku-4-5"),
+}  # fmt: skip
+FAMILIES = {
+    "openai": ("gpt-", "chatgpt-", "o1", "o3", "o4", "text-", "codex-", "omni-", "ft:", "fake-"),
+    "anthropic": ("claude-", "fake-"),
+}
+
+
+def listing(provider: str, query: Mapping[str, str]) -> Json:
+    """The list of models, whole on one page; Anthropic's also by ``limit``, ``after_id`` and ``before_id``."""
+    ids = list(LISTED[provider])
+    if provider == "openai":
+        return {"object": "list", "data": [_openai(one) for one in ids]}
+    limit = int(query["limit"]) if query.get("limit", "").isdigit() else 20
+    if query.get("after_id") in ids:
+        ids = ids[ids.index(query["after_id"]) + 1 :]
+    elif query.get("before_id") in ids:
+        ids = ids[: ids.index(query["before_id"])]
+    page = ids[: max(limit, 1)]
+    return {
+        "data": [_anthropic(one) for one in page],
+        "has_more": len(page) < len(ids),
+        "first_id": page[0] if page else None,
+        "last_id": page[-1] if page else None,
+    }
+
+
+def model(provider: str, model_id: str) -> Json:
+    """One model.
+
+    :raises ProtocolError: the provider has none of that name.
+    """
+    if model_id not in LISTED[provider] and not model_id.startswith(FAMILIES[provider]):
+        raise _unknown(provider, model_id)
+    return _openai(model_id) if provider == "openai" else _anthropic(model_id)
+
+
+def _unknown(provider: str, model_id: str) -> ProtocolError:
+    if provider == "anthropic":
+        return ProtocolError(f"model: {model_id}", status=404, type="not_found_error")
+    message = f"The model '{model_id}' does not exist"
+    return ProtocolError(message, status=404, param="model", code="model_not_found")
+
+
+def _openai(model_id: str) -> Json:
+    return {"id": model_id, "object": "model", "created": CREATED, "owned_by": "openai"}
+
+
+def _anthropic(model_id: str) -> Json:
+    words = model_id.removeprefix("claude-").split("-")
+    name = " ".join(word.capitalize() for word in words if not word.isdigit())
+    version = ".".join(word for word in words if word.isdigit() and len(word) < 3)
+    return {
+        "type": "model",
+        "id": model_id,
+        "display_name": f"Claude {name} {version}".strip(),
+        "created_at": CREATED_AT,
+        "lifecycle": "active",
+        "max_input_tokens": 200_000,
+        "max_tokens": 64_000,
+    }

@@ -1,0 +1,180 @@
+"""A reply as a chat completion, whole or as a stream of chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+
+from fake_llm.dialects.openai_chat.logprobs import token_logprobs
+from fake_llm.dialects.wire import END_OF_CHAT, data, quoted, to_bytes, to_json
+from fake_llm.finish import cut_text, stream_pieces
+from fake_llm.model import Json, ProtocolError, Reply, Stamp, ToolCall, Turn, Usage
+
+FINGERPRINT = "fp_fake0001"
+
+_FINISH = {
+    "stop_sequence": "stop",
+    "refusal": "stop",
+    "end_turn": "stop",
+    "max_tokens": "length",
+    "tool_use": "tool_calls",
+}
+
+
+def render(turn: Turn, replies: Sequence[Reply], stamp: Stamp) -> bytes:
+    """The ``chat.completion`` object."""
+    return to_bytes(
+        {
+            "id": f"chatcmpl-{stamp.id}",
+            "object": "chat.completion",
+            "created": stamp.created,
+            "model": turn.model,
+            "choices": [_choice(turn, reply, index, stamp) for index, reply in enumerate(replies)],
+            "usage": _usage(_total(replies)),
+            "service_tier": "default",
+            "system_fingerprint": FINGERPRINT,
+        }
+    )
+
+
+def stream(turn: Turn, replies: Sequence[Reply], stamp: Stamp) -> list[bytes]:
+    """The chunks, those of several choices interleaved; the usage chunk if asked for; ``[DONE]``."""
+    head = (
+        f'{{"id":"chatcmpl-{stamp.id}","object":"chat.completion.chunk","created":{stamp.created},'
+        f'"model":{quoted(turn.model)},"service_tier":"default","system_fingerprint":"{FINGERPRINT}","choices":['
+    )
+    tail = '],"usage":null}' if turn.include_usage else "]}"
+    by_choice = [_deltas(turn, reply, index, stamp) for index, reply in enumerate(replies)]
+    events = [
+        data(f"{head}{choice}{tail}") for step in zip_longest(*by_choice) for choice in step if choice is not None
+    ]
+    if turn.include_usage:
+        events.append(data(f'{head}],"usage":{to_json(_usage(_total(replies)))}}}'))
+    events.append(END_OF_CHAT)
+    return events
+
+
+def stream_error(error: ProtocolError, stamp: Stamp) -> bytes:
+    """A chunk whose ``error`` the SDKs raise."""
+    return data(
+        to_json({"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}})
+    )
+
+
+def _choice(turn: Turn, reply: Reply, index: int, stamp: Stamp) -> dict[str, Json]:
+    silent = reply.refusal is not None or (reply.tool_calls and not reply.text)
+    message: dict[str, Json] = {
+        "role": "assistant",
+        "content": None if silent else reply.text,
+        "refusal": reply.refusal,
+        "annotations": [],
+    }
+    if reply.tool_calls:
+        if _is_legacy(turn):
+            first = reply.tool_calls[0]
+            message["function_call"] = {"name": first.name, "arguments": first.arguments}
+        else:
+            message["tool_calls"] = [_call(call, index, place, stamp) for place, call in enumerate(reply.tool_calls)]
+    return {
+        "index": index,
+        "message": message,
+        "logprobs": _logprobs(turn, reply),
+        "finish_reason": _finish(turn, reply),
+    }
+
+
+def _call(call: ToolCall, index: int, place: int, stamp: Stamp) -> dict[str, Json]:
+    call_id = _call_id(call, index, place, stamp)
+    if call.custom:
+        return {"id": call_id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
+    return {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _call_id(call: ToolCall, index: int, place: int, stamp: Stamp) -> str:
+    return call.id or f"call_{stamp.id[:20]}{index:02x}{place:02x}"
+
+
+def _deltas(turn: Turn, reply: Reply, index: int, stamp: Stamp) -> Iterator[str]:
+    """The ``choices`` members of one choice's chunks, as JSON."""
+
+    def delta(inner: str, logprobs: str = "null", finish: str = "null") -> str:
+        return f'{{"index":{index},"delta":{inner},"logprobs":{logprobs},"finish_reason":{finish}}}'
+
+    silent = reply.refusal is not None or (reply.tool_calls and not reply.text)
+    content = "null" if silent else '""'
+    yield delta(f'{{"role":"assistant","content":{content},"refusal":null}}')
+    key = "content" if reply.refusal is None else "refusal"
+    for piece in stream_pieces(reply):
+        shown = to_json(_logprob_list(turn, reply, [piece])) if turn.top_logprobs is not None else "null"
+        yield delta(f'{{"{key}":{quoted(piece)}}}', shown)
+    for place, call in enumerate(reply.tool_calls):
+        for inner in _call_deltas(turn, reply, call, _call_id(call, index, place, stamp), place):
+            yield delta(inner)
+    yield delta("{}", finish=quoted(_finish(turn, reply)))
+
+
+def _call_deltas(turn: Turn, reply: Reply, call: ToolCall, call_id: str, place: int) -> Iterator[str]:
+    """Id, type and name in the first fragment only: clients join what they get."""
+    pieces = cut_text(call.arguments, reply.chunk_size)
+    if _is_legacy(turn):
+        yield f'{{"function_call":{{"name":{quoted(call.name)},"arguments":""}}}}'
+        for piece in pieces:
+            yield f'{{"function_call":{{"arguments":{quoted(piece)}}}}}'
+        return
+    kind, key = ("custom", "input") if call.custom else ("function", "arguments")
+    yield (
+        f'{{"tool_calls":[{{"index":{place},"id":{quoted(call_id)},"type":"{kind}",'
+        f'"{kind}":{{"name":{quoted(call.name)},"{key}":""}}}}]}}'
+    )
+    for piece in pieces:
+        yield f'{{"tool_calls":[{{"index":{place},"{kind}":{{"{key}":{quoted(piece)}}}}}]}}'
+
+
+def _finish(turn: Turn, reply: Reply) -> str:
+    if reply.finish == "tool_calls":
+        if _is_legacy(turn):
+            return "function_call"
+        return "stop" if turn.tool_choice.named else "tool_calls"
+    return _FINISH.get(reply.finish, reply.finish)
+
+
+def _is_legacy(turn: Turn) -> bool:
+    """Whether the client speaks of ``functions``, which ``tools`` replaced."""
+    return bool(turn.raw.get("functions")) and not turn.raw.get("tools")
+
+
+def _logprobs(turn: Turn, reply: Reply) -> dict[str, Json] | None:
+    if turn.top_logprobs is None:
+        return None
+    return _logprob_list(turn, reply, cut_text(reply.refusal or reply.text, None))
+
+
+def _logprob_list(turn: Turn, reply: Reply, pieces: list[str]) -> dict[str, Json]:
+    found = token_logprobs(pieces, turn.top_logprobs or 0, turn.seed or 0)
+    return {"content": None, "refusal": found} if reply.refusal is not None else {"content": found, "refusal": None}
+
+
+def _total(replies: Sequence[Reply]) -> Usage:
+    """Several choices share one prompt."""
+    used = [reply.usage or Usage() for reply in replies]
+    return Usage(
+        used[0].input_tokens,
+        sum(usage.output_tokens for usage in used),
+        used[0].cached_tokens,
+        sum(usage.reasoning_tokens for usage in used),
+    )
+
+
+def _usage(usage: Usage) -> dict[str, Json]:
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }

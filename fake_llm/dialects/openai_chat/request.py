@@ -1,0 +1,395 @@
+"""A chat completion request as a neutral turn."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from fake_llm.dialects.openai_chat.checks import check_parameters, invalid, json_type, missing, wrong_type, wrong_value
+from fake_llm.dialects.openai_chat.strict import problem
+from fake_llm.model import (
+    Json,
+    Message,
+    OutputFormat,
+    ProtocolError,
+    Role,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    Turn,
+)
+
+ROLES: dict[str, Role] = {
+    "developer": "system",
+    "system": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_MAX_STOPS = 4
+
+
+def parse(body: Mapping[str, Json], headers: Mapping[str, str]) -> Turn:
+    """The turn that ``body`` asks for.
+
+    :raises ProtocolError: OpenAI refuses the request.
+    """
+    model = _model(body)
+    check_parameters(body)
+    messages = _messages(body)
+    tools = _tools(body)
+    stream = bool(body.get("stream"))
+    return Turn(
+        dialect="openai_chat",
+        model=model,
+        messages=messages,
+        stream=stream,
+        tools=tools,
+        tool_choice=_tool_choice(body, tools),
+        parallel_tool_calls=body.get("parallel_tool_calls") is not False,
+        output=_output(body),
+        max_tokens=_max_tokens(body),
+        stop=_stop(body),
+        choices=body.get("n") or 1,
+        seed=body.get("seed"),
+        top_logprobs=_top_logprobs(body),
+        include_usage=_include_usage(body, stream=stream),
+        raw=body,
+    )
+
+
+def _model(body: Mapping[str, Json]) -> str:
+    model = body.get("model")
+    if model is None or model == "":
+        raise ProtocolError("you must provide a model parameter")
+    if not isinstance(model, str):
+        wrong_type("model", "string", model)
+    return model
+
+
+def _messages(body: Mapping[str, Json]) -> tuple[Message, ...]:
+    written = body.get("messages")
+    if written is None:
+        missing("messages")
+    if not isinstance(written, list):
+        wrong_type("messages", "an array of objects", written)
+    if not written:
+        invalid(
+            "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.",
+            "messages",
+            "empty_array",
+        )
+    messages = tuple(_message(message, f"messages[{place}]") for place, message in enumerate(written))
+    _check_tool_results(messages)
+    return messages
+
+
+def _message(written: Json, param: str) -> Message:
+    if not isinstance(written, Mapping):
+        wrong_type(param, "object", written)
+    role = written.get("role")
+    if role is None:
+        missing(f"{param}.role")
+    if not isinstance(role, str) or role not in ROLES:
+        wrong_value(f"{param}.role", role, ("system", "assistant", "user", "function", "tool", "developer"))
+    calls = _calls(written, param) if role == "assistant" else ()
+    content = written.get("content")
+    if content is None and role != "assistant":
+        invalid(f"Invalid value for 'content': expected a string, got null. ({param}.content)", f"{param}.content")
+    text, attachments = _content(content, f"{param}.content")
+    if role in ("tool", "function"):
+        call_id = written.get("tool_call_id" if role == "tool" else "name")
+        if not isinstance(call_id, str):
+            missing(f"{param}.{'tool_call_id' if role == 'tool' else 'name'}")
+        return Message("tool", "", tool_results=(ToolResult(call_id, text),))
+    return Message(ROLES[role], text, calls, attachments=attachments)
+
+
+def _content(content: Json, param: str) -> tuple[str, int]:
+    """The text of a message, and how many images, sounds and files it has beside it."""
+    if content is None:
+        return "", 0
+    if isinstance(content, str):
+        return content, 0
+    if not isinstance(content, list):
+        wrong_type(param, "one of a string or array of objects", content)
+    texts: list[str] = []
+    attachments = 0
+    for place, part in enumerate(content):
+        if not isinstance(part, Mapping):
+            wrong_type(f"{param}[{place}]", "object", part)
+        kind = part.get("type")
+        if kind in ("text", "refusal"):
+            text = part.get(kind)
+            if not isinstance(text, str):
+                missing(f"{param}[{place}].{kind}") if text is None else wrong_type(
+                    f"{param}[{place}].{kind}", "string", text
+                )
+            texts.append(text)
+        elif kind in ("image_url", "input_audio", "file"):
+            if not isinstance(part.get(kind), Mapping):
+                missing(f"{param}[{place}].{kind}")
+            attachments += 1
+        else:
+            wrong_value(f"{param}[{place}].type", kind, ("text", "image_url", "input_audio", "refusal", "file"))
+    return "\n".join(texts), attachments
+
+
+def _calls(written: Mapping[str, Json], param: str) -> tuple[ToolCall, ...]:
+    calls: list[ToolCall] = []
+    listed = written.get("tool_calls")
+    if listed is not None and not isinstance(listed, list):
+        wrong_type(f"{param}.tool_calls", "array", listed)
+    for place, call in enumerate(listed or ()):
+        where = f"{param}.tool_calls[{place}]"
+        if not isinstance(call, Mapping):
+            wrong_type(where, "object", call)
+        if not isinstance(call.get("id"), str):
+            missing(f"{where}.id")
+        custom = call.get("type") == "custom"
+        below = call.get("custom" if custom else "function")
+        if not isinstance(below, Mapping) or not isinstance(below.get("name"), str):
+            missing(f"{where}.{'custom' if custom else 'function'}")
+        arguments = below.get("input" if custom else "arguments")
+        calls.append(ToolCall(below["name"], arguments if isinstance(arguments, str) else "", call["id"], custom))
+    if isinstance(written.get("function_call"), Mapping):
+        legacy = written["function_call"]
+        name = str(legacy.get("name", ""))
+        calls.append(ToolCall(name, str(legacy.get("arguments", "")), name))
+    return tuple(calls)
+
+
+def _check_tool_results(messages: tuple[Message, ...]) -> None:
+    """Each tool message answers a call of the assistant message before it, and each call is answered."""
+    open_calls: dict[str, str] = {}
+    for place, message in enumerate(messages):
+        for result in message.tool_results:
+            if result.call_id not in open_calls and not _is_answered_already(messages, place, result):
+                invalid(
+                    "Invalid parameter: messages with role 'tool' must be a response to a preceding message "
+                    "with 'tool_calls'.",
+                    f"messages.[{place}].role",
+                )
+            open_calls.pop(result.call_id, None)
+        if message.role == "tool":
+            continue
+        _refuse_unanswered(open_calls)
+        open_calls = {call.id: f"messages.[{place}].role" for call in message.tool_calls}
+    _refuse_unanswered({i: p for i, p in open_calls.items() if messages[-1].role != "assistant"})
+
+
+def _is_answered_already(messages: tuple[Message, ...], place: int, result: ToolResult) -> bool:
+    """Two results for one call: the live service takes them."""
+    before = next((m for m in reversed(messages[:place]) if m.role != "tool"), None)
+    return before is not None and any(call.id == result.call_id for call in before.tool_calls)
+
+
+def _refuse_unanswered(open_calls: Mapping[str, str]) -> None:
+    if open_calls:
+        invalid(
+            "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
+            "'tool_call_id'. The following tool_call_ids did not have response messages: " + ", ".join(open_calls),
+            next(iter(open_calls.values())),
+        )
+
+
+def _tools(body: Mapping[str, Json]) -> tuple[Tool, ...]:
+    tools = [_tool(tool, f"tools[{place}]") for place, tool in enumerate(body.get("tools") or ())]
+    for place, function in enumerate(body.get("functions") or ()):
+        tools.append(_function(function, f"functions[{place}]"))
+    return tuple(tools)
+
+
+def _tool(written: Json, param: str) -> Tool:
+    if not isinstance(written, Mapping):
+        wrong_type(param, "object", written)
+    kind = written.get("type")
+    if kind is None:
+        missing(f"{param}.type")
+    if kind == "custom":
+        custom = written.get("custom")
+        if not isinstance(custom, Mapping):
+            missing(f"{param}.custom")
+        return Tool(_name(custom, f"{param}.custom"), str(custom.get("description") or ""), custom=True)
+    if kind != "function":
+        wrong_value(f"{param}.type", kind, ("function", "custom"))
+    if not isinstance(written.get("function"), Mapping):
+        missing(f"{param}.function")
+    return _function(written["function"], f"{param}.function")
+
+
+def _function(written: Json, param: str) -> Tool:
+    if not isinstance(written, Mapping):
+        wrong_type(param, "object", written)
+    name = _name(written, param)
+    schema = written.get("parameters")
+    if schema is not None and not isinstance(schema, Mapping):
+        wrong_type(f"{param}.parameters", "object", schema)
+    if schema and schema.get("type", "object") != "object":
+        invalid(
+            f"Invalid schema for function '{name}': schema must be a JSON Schema of 'type: \"object\"', got "
+            f"'type: \"{schema.get('type')}\"'.",
+            f"{param}.parameters",
+            "invalid_function_parameters",
+        )
+    if written.get("strict") and (why := problem(schema)):
+        invalid(f"Invalid schema for function '{name}': {why}", f"{param}.parameters", "invalid_function_parameters")
+    return Tool(name, str(written.get("description") or ""), schema or {"type": "object", "properties": {}})
+
+
+def _name(written: Mapping[str, Json], param: str) -> str:
+    name = written.get("name")
+    if name is None:
+        missing(f"{param}.name")
+    if not isinstance(name, str):
+        wrong_type(f"{param}.name", "string", name)
+    if not _NAME.fullmatch(name):
+        invalid(
+            f"Invalid '{param}.name': string does not match pattern. Expected a string that matches the pattern "
+            "'^[a-zA-Z0-9_-]+$'.",
+            f"{param}.name",
+            "invalid_value",
+        )
+    return name
+
+
+def _tool_choice(body: Mapping[str, Json], tools: tuple[Tool, ...]) -> ToolChoice:
+    choice = body.get("tool_choice")
+    if choice is None:
+        choice = body.get("function_call")
+        if isinstance(choice, Mapping):
+            choice = {"type": "function", "function": choice}
+    if choice is None:
+        return ToolChoice()
+    if not tools:
+        invalid("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
+    if choice in ("auto", "none", "required"):
+        return ToolChoice(choice)
+    if not isinstance(choice, Mapping):
+        wrong_value("tool_choice", choice, ("none", "auto", "required"))
+    return _chosen(choice, tools)
+
+
+def _chosen(choice: Mapping[str, Json], tools: tuple[Tool, ...]) -> ToolChoice:
+    kind = choice.get("type")
+    if kind == "allowed_tools":
+        allowed = choice.get("allowed_tools") or {}
+        names = tuple(_named(one) for one in allowed.get("tools", ()))
+        mode = "required" if allowed.get("mode") == "required" else "auto"
+        result = ToolChoice("required" if mode == "required" else "auto", names)
+    elif kind in ("function", "custom"):
+        result = ToolChoice("required", (_named(choice),), named=True)
+    else:
+        wrong_value("tool_choice.type", kind, ("function", "allowed_tools", "custom"))
+    known = {tool.name for tool in tools}
+    for name in result.names:
+        if name not in known:
+            invalid(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
+    return result
+
+
+def _named(choice: Mapping[str, Json]) -> str:
+    below = choice.get(str(choice.get("type")))
+    name = below.get("name") if isinstance(below, Mapping) else None
+    if not isinstance(name, str):
+        missing(f"tool_choice.{choice.get('type')}.name")
+    return name
+
+
+def _output(body: Mapping[str, Json]) -> OutputFormat:
+    written = body.get("response_format")
+    if written is None:
+        return OutputFormat()
+    kind = written.get("type")
+    if kind == "json_object":
+        if "json" not in _all_text(body).lower():
+            invalid(
+                "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
+                "messages",
+            )
+        return OutputFormat("json_object")
+    if kind == "json_schema":
+        return OutputFormat("json_schema", _json_schema(written.get("json_schema")))
+    if kind != "text":
+        if kind is None:
+            missing("response_format.type")
+        wrong_value("response_format.type", kind, ("json_object", "json_schema", "text"))
+    return OutputFormat()
+
+
+def _json_schema(written: Json) -> Json:
+    if not isinstance(written, Mapping):
+        missing("response_format.json_schema")
+    name, schema = written.get("name"), written.get("schema")
+    if not isinstance(name, str):
+        missing("response_format.json_schema.name")
+    if not _NAME.fullmatch(name):
+        invalid(
+            "Invalid 'response_format.json_schema.name': string does not match pattern. Expected a string that "
+            "matches the pattern '^[a-zA-Z0-9_-]+$'.",
+            "response_format.json_schema.name",
+            "invalid_value",
+        )
+    if schema is not None and not isinstance(schema, Mapping):
+        wrong_type("response_format.json_schema.schema", "object", schema)
+    if written.get("strict") and (why := problem(schema)):
+        invalid(f"Invalid schema for response_format '{name}': {why}", "response_format")
+    return schema or {}
+
+
+def _all_text(body: Mapping[str, Json]) -> str:
+    return " ".join(_content(message.get("content"), "messages")[0] for message in body["messages"])
+
+
+def _max_tokens(body: Mapping[str, Json]) -> int | None:
+    old, new = body.get("max_tokens"), body.get("max_completion_tokens")
+    if old is not None and new is not None:
+        invalid(
+            "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.",
+            "max_tokens",
+            "invalid_parameter_combination",
+        )
+    return old if new is None else new
+
+
+def _stop(body: Mapping[str, Json]) -> tuple[str, ...]:
+    stop = body.get("stop")
+    if stop is None:
+        return ()
+    if isinstance(stop, str):
+        return (stop,)
+    if not isinstance(stop, list) or not all(isinstance(one, str) for one in stop):
+        wrong_type("stop", "one of a string or array of strings", stop)
+    if len(stop) > _MAX_STOPS:
+        invalid(
+            f"Invalid 'stop': array too long. Expected an array with maximum length {_MAX_STOPS}, but got an array "
+            f"with length {len(stop)} instead.",
+            "stop",
+            "array_above_max_length",
+        )
+    return tuple(stop)
+
+
+def _top_logprobs(body: Mapping[str, Json]) -> int | None:
+    """How many alternatives to show beside each token's log probability; None: no log probabilities."""
+    top = body.get("top_logprobs")
+    if not body.get("logprobs"):
+        if top is not None:
+            invalid("The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.", "top_logprobs")
+        return None
+    return top or 0
+
+
+def _include_usage(body: Mapping[str, Json], *, stream: bool) -> bool:
+    options = body.get("stream_options")
+    if options is None:
+        return False
+    if not stream:
+        invalid("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
+    included = options.get("include_usage")
+    if included is not None and json_type(included) != "boolean":
+        wrong_type("stream_options.include_usage", "boolean", included)
+    return bool(included)

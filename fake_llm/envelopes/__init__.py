@@ -1,0 +1,57 @@
+"""What all endpoints of one provider have in common: its error envelope and its response headers.
+
+``PROVIDERS`` names the module of each; it is imported when it is first needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Protocol, cast
+
+from fake_llm.model import Fault, ProtocolError, Stamp
+
+PROVIDERS = {
+    "openai": "fake_llm.envelopes.openai",
+    "anthropic": "fake_llm.envelopes.anthropic",
+}
+
+HeaderList = list[tuple[bytes, bytes]]
+
+
+class Envelope(Protocol):
+    """A provider's module. All its functions are pure."""
+
+    def headers(self, stamp: Stamp) -> HeaderList:
+        """The headers of every answer, content type not among them."""
+        ...
+
+    def error_headers(self, status: int, stamp: Stamp, fault: Fault | None = None) -> HeaderList:
+        """The headers of an error, with the fault's retry and rate-limit headers."""
+        ...
+
+    def error_object(self, error: ProtocolError, stamp: Stamp) -> Mapping[str, object]:
+        """The body of an error, as a JSON object."""
+        ...
+
+    def from_fault(self, fault: Fault, model: str) -> ProtocolError:
+        """The error that this provider sends for the fault's status; what the fault sets itself stands."""
+        ...
+
+    def not_found(self, method: str, path: str) -> ProtocolError:
+        """The answer to an unknown path."""
+        ...
+
+    def missing_key(self) -> ProtocolError:
+        """The answer to a request without a key."""
+        ...
+
+
+def envelope(provider: str) -> Envelope:
+    """The envelope of ``provider``."""
+    return cast("Envelope", import_module(PROVIDERS[provider]))
+
+
+def provider_of(headers: Mapping[str, str]) -> str:
+    """The provider that a request at a path of several providers is meant for, told by its headers."""
+    return "anthropic" if "anthropic-version" in headers else "openai"

@@ -1,0 +1,183 @@
+"""One exchange with a model, from the request's bytes to the plan of what to send. The server's main path.
+
+``read → session → key → parse → choose → finish → render → plan``: all of it pure but for the session's counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from fake_llm.automatic import automatic_reply, with_words_of
+from fake_llm.dialects import Dialect, dialect
+from fake_llm.dialects.wire import to_bytes
+from fake_llm.envelopes import Envelope, HeaderList, envelope
+from fake_llm.faults import Step, Write, is_in_reply, plan_body, plan_stream
+from fake_llm.finish import finish
+from fake_llm.journal import Entry
+from fake_llm.model import Fault, Json, ProtocolError, Reply, Stamp, Turn
+from fake_llm.session import Selected, Session
+from fake_llm.tokens import count_input
+
+JSON_TYPE = (b"content-type", b"application/json")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What is to be sent, and what the journal keeps of it."""
+
+    status: int
+    headers: HeaderList
+    steps: Sequence[Step]
+    turn: Turn | None = None
+    reply: Reply | None = None
+    raw: bytes = b""
+    scenario: str | None = None
+    fault: str | None = None
+    error: str | None = None
+    body: Json = field(default=None)
+
+    def note(self, entry: Entry, *, seen: int) -> None:
+        """Write this outcome of a request of ``seen`` bytes into ``entry``."""
+        entry.body, entry.turn, entry.reply, entry.reply_raw = self.body, self.turn, self.reply, self.raw
+        entry.status, entry.error, entry.fault = self.status, self.error, self.fault
+        entry.scenario, entry.matched = self.scenario, self.scenario is not None
+        entry.size = 1_000 + 3 * seen + len(self.raw)
+
+
+def new_stamp() -> Stamp:
+    """A stamp of now with a random id."""
+    return Stamp(os.urandom(12).hex(), int(time.time()))
+
+
+def generate(dialect_name: str, session: Session, headers: Mapping[str, str], body: bytes, stamp: Stamp) -> Outcome:
+    """The outcome of a request to a model. Never raises for what a client or a scenario may do."""
+    speaks = dialect(dialect_name)
+    envelopes = envelope(speaks.PROVIDER)
+    decoded: Json = None
+    try:
+        decoded = decode(body)
+        turn = speaks.parse(decoded, headers)
+    except ProtocolError as error:
+        outcome = refused(error, envelopes, stamp)
+        outcome.body = decoded if decoded is not None else body.decode("utf-8", "replace")
+        return outcome
+    outcome = _answered(turn, session, headers, speaks, envelopes, stamp)
+    outcome.turn, outcome.body = turn, decoded
+    return outcome
+
+
+def refused(error: ProtocolError, envelopes: Envelope, stamp: Stamp, fault: Fault | None = None) -> Outcome:
+    """An error in the provider's envelope."""
+    raw = to_bytes(envelopes.error_object(error, stamp))
+    headers = [JSON_TYPE, (b"content-length", b"%d" % len(raw)), *envelopes.error_headers(error.status, stamp, fault)]
+    if fault is not None:
+        headers = with_own(headers, fault.headers)
+    return Outcome(error.status, headers, [Write(raw)], raw=raw, error=error.message)
+
+
+def decode(body: bytes) -> Json:
+    """The request's JSON object.
+
+    :raises ProtocolError: it is none.
+    """
+    try:
+        decoded = _decoder.decode(body.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(
+            "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
+            f"library correctly. The API expects a JSON payload, but what was sent was not valid JSON: {error})"
+        ) from error
+    if not isinstance(decoded, dict):
+        raise ProtocolError("The body of the request must be a JSON object.", code="invalid_type")
+    return decoded
+
+
+def with_own(headers: HeaderList, own: Mapping[str, str]) -> HeaderList:
+    """``headers`` with those of a scenario put in their place."""
+    if not own:
+        return headers
+    encoded = {name.lower().encode("latin-1", "replace"): _one_line(value) for name, value in own.items()}
+    return [(name, value) for name, value in headers if name not in encoded] + list(encoded.items())
+
+
+def _answered(
+    turn: Turn,
+    session: Session,
+    headers: Mapping[str, str],
+    speaks: Dialect,
+    envelopes: Envelope,
+    stamp: Stamp,
+) -> Outcome:
+    switched = session.take_fault()
+    chosen = session.select(turn, headers) if switched is None else Selected("fault switch", Reply(fault=switched))
+    if chosen.name is None:
+        session.journal.unmatched += 1
+        if session.strict:
+            return refused(_unmatched(turn, session, headers), envelopes, stamp)
+    fault = chosen.reply.fault
+    if fault is not None and not is_in_reply(fault, stream=turn.stream):
+        outcome = refused(envelopes.from_fault(fault, turn.model), envelopes, stamp, fault)
+        if chosen.reply.delay_s:
+            outcome.steps = plan_body(replace(chosen.reply, fault=None), outcome.raw)
+    else:
+        outcome = _spoken(turn, chosen, speaks, envelopes, stamp)
+    outcome.scenario, outcome.fault = chosen.name, fault.kind if fault else None
+    return outcome
+
+
+def _spoken(turn: Turn, chosen: Selected, speaks: Dialect, envelopes: Envelope, stamp: Stamp) -> Outcome:
+    input_tokens = count_input(turn)
+    replies = [finish(_words(turn, chosen, n), turn, input_tokens) for n in range(turn.choices)]
+    reply = replies[0]
+    headers: HeaderList = envelopes.headers(stamp)
+    if turn.stream:
+        events = speaks.stream(turn, replies, stamp)
+        error_event = None
+        if reply.fault is not None and reply.fault.kind == "stream_error":
+            error_event = speaks.stream_error(envelopes.from_fault(reply.fault, turn.model), stamp)
+        raw = b"".join(events)
+        steps = plan_stream(reply, events, error_event)
+        headers = [(b"content-type", speaks.STREAM_TYPE), (b"cache-control", b"no-cache"), *headers]
+    else:
+        raw = speaks.render(turn, replies, stamp)
+        steps = plan_body(reply, raw)
+        headers = [JSON_TYPE, (b"content-length", b"%d" % _announced(reply, raw, steps)), *headers]
+    return Outcome(200, with_own(headers, reply.headers), steps, reply=reply, raw=raw)
+
+
+def _words(turn: Turn, chosen: Selected, choice: int) -> Reply:
+    if not chosen.automatic:
+        return chosen.reply
+    words = automatic_reply(turn, choice)
+    return words if chosen.name is None else with_words_of(chosen.reply, words)
+
+
+def _announced(reply: Reply, raw: bytes, steps: Sequence[Step]) -> int:
+    """The content length: a body that is cut was to be whole, any other is as long as what is written."""
+    if reply.fault is not None and reply.fault.kind == "cut":
+        return len(raw)
+    return sum(len(step.data) for step in steps if isinstance(step, Write))
+
+
+def _unmatched(turn: Turn, session: Session, headers: Mapping[str, str]) -> ProtocolError:
+    reasons = session.why_not(turn, headers) or ["it has none"]
+    return ProtocolError(
+        f"No scenario of the strict session {session.id!r} matches this request "
+        f"(user text: {turn.user[:200]!r}). " + "; ".join(reasons[:10]),
+        code="no_scenario_matched",
+    )
+
+
+def _one_line(value: str) -> bytes:
+    return value.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace")
+
+
+def _no_constant(word: str) -> Json:
+    raise ValueError(f"{word} is no JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_constant)

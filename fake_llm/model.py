@@ -1,0 +1,215 @@
+"""The neutral model: what every dialect parses a request into, and renders a reply from. Frozen, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+Json = Any
+"""A JSON value as :mod:`json` decodes it."""
+
+Role = Literal["system", "user", "assistant", "tool"]
+FaultKind = Literal["status", "hang", "cut", "malformed", "empty", "stream_error"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A model's wish to call a tool. ``arguments`` is JSON text, as on the wire; "" id: the dialect makes one."""
+
+    name: str
+    arguments: str = "{}"
+    id: str = ""
+    custom: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool answered, as the client sent it back."""
+
+    call_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the conversation; ``attachments`` counts its images, sounds and files."""
+
+    role: Role
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_results: tuple[ToolResult, ...] = ()
+    attachments: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool offered to the model; ``schema`` is the JSON schema of its arguments."""
+
+    name: str
+    description: str = ""
+    schema: Json = field(default_factory=dict)
+    custom: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Whether the model may, must or must not call a tool; ``names`` narrows the tools it may choose from.
+
+    ``named`` is set where the client demanded one tool by name, which some dialects answer differently.
+    """
+
+    mode: Literal["auto", "required", "none"] = "auto"
+    names: tuple[str, ...] = ()
+    named: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFormat:
+    """The form that the client asked the text to have."""
+
+    kind: Literal["text", "json_object", "json_schema"] = "text"
+    schema: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One request to a model, free of its dialect. ``raw`` is the request body as it was decoded."""
+
+    dialect: str
+    model: str
+    messages: tuple[Message, ...]
+    stream: bool = False
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    parallel_tool_calls: bool = True
+    output: OutputFormat = OutputFormat()
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    choices: int = 1
+    seed: int | None = None
+    top_logprobs: int | None = None
+    include_usage: bool = False
+    raw: Mapping[str, Json] = field(default_factory=dict)
+
+    @cached_property
+    def system(self) -> str:
+        """All system and developer text, in order, joined by line ends."""
+        return "\n".join(message.text for message in self.messages if message.role == "system")
+
+    @cached_property
+    def user(self) -> str:
+        """The text of the last user message that has any, or ""."""
+        return next((m.text for m in reversed(self.messages) if m.role == "user" and m.text), "")
+
+    @cached_property
+    def number(self) -> int:
+        """1 for the first request of a conversation, and 1 more for every assistant message in it."""
+        return 1 + sum(1 for message in self.messages if message.role == "assistant")
+
+    @cached_property
+    def tool_results(self) -> tuple[ToolResult, ...]:
+        """The results sent since the model last spoke, in order."""
+        results: list[ToolResult] = []
+        for message in self.messages:
+            if message.role == "assistant":
+                results.clear()
+            results.extend(message.tool_results)
+        return tuple(results)
+
+    @cached_property
+    def callable_tools(self) -> tuple[Tool, ...]:
+        """The tools that the client's choice leaves to the model."""
+        if self.tool_choice.mode == "none":
+            return ()
+        names = self.tool_choice.names
+        return tuple(tool for tool in self.tools if not names or tool.name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one exchange."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A way to misbehave.
+
+    ``status``: an error in the provider's own envelope · ``hang``: silence for ``hang_s`` (None: until the
+    client gives up), then the connection is closed · ``cut``: the connection ends after ``after_chunks`` events
+    or ``after_bytes`` bytes, by a TCP reset if ``reset`` · ``malformed``: a body that is no JSON · ``empty``: a
+    body of no bytes · ``stream_error``: the provider's error event after ``after_chunks`` events.
+    """
+
+    kind: FaultKind
+    status: int = 500
+    message: str = ""
+    type: str = ""
+    code: str | None = None
+    param: str | None = None
+    retry_after_s: float | None = None
+    retry_after_ms: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    hang_s: float | None = None
+    after_chunks: int | None = None
+    after_bytes: int | None = None
+    reset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the model answers. ``finish`` is neutral or the dialect's own word; ``chunks`` joined are ``text``.
+
+    ``chunk_delay_s`` None lets chunks that are due at once leave in one write; 0 writes each by itself.
+    """
+
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    refusal: str | None = None
+    finish: str = "stop"
+    stop_sequence: str | None = None
+    usage: Usage | None = None
+    chunks: tuple[str, ...] = ()
+    chunk_size: int | None = None
+    delay_s: float = 0.0
+    chunk_delay_s: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What makes one answer unlike any other: its id (24 hex digits), its time, what it took."""
+
+    id: str
+    created: int
+    processing_ms: int = 0
+
+
+class ProtocolError(Exception):
+    """A request that the real API refuses. The dialect renders it in its own envelope."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        param: str | None = None,
+        code: str | None = None,
+        type: str = "invalid_request_error",  # noqa: A002 - the envelope's own word
+    ) -> None:
+        self.message = message
+        self.status = status
+        self.param = param
+        self.code = code
+        self.type = type
+        super().__init__(message)
+
+
+Headers = Sequence[tuple[bytes, bytes]]

@@ -1,0 +1,160 @@
+"""Scenarios: rules that say what the fake answers to which request. Decided here purely; nothing is sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from fake_llm.model import Json, Reply, Turn
+
+MISSING = object()
+"""What :func:`at_path` finds where there is nothing; unlike None it is no JSON value."""
+
+PLACEHOLDERS = ("user", "system", "model", "dialect", "turn", "tool_result", "session")
+_PLACEHOLDER = re.compile(r"\{(" + "|".join(PLACEHOLDERS) + r")\}")
+_PATH_STEP = re.compile(r"[^.\[\]]+")
+
+
+@dataclass(frozen=True, slots=True)
+class TextMatch:
+    """A test of a text: that it contains, equals or (by search) matches a regular expression, or all of them."""
+
+    contains: str | None = None
+    equals: str | None = None
+    regex: re.Pattern[str] | None = None
+
+    def __call__(self, text: str) -> bool:
+        return (
+            (self.contains is None or self.contains in text)
+            and (self.equals is None or self.equals == text)
+            and (self.regex is None or self.regex.search(text) is not None)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JsonMatch:
+    """A test of the value at a path of the raw request body: equal to ``value``, or a text that passes ``text``."""
+
+    path: str
+    value: Json = MISSING
+    text: TextMatch | None = None
+
+    def __call__(self, body: Json) -> bool:
+        found = at_path(body, self.path)
+        if self.text is not None:
+            return isinstance(found, str) and self.text(found)
+        return found is not MISSING and bool(found == self.value) and type(found) is type(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which requests a scenario answers: those that pass every test that is set."""
+
+    user: TextMatch | None = None
+    system: TextMatch | None = None
+    model: str | None = None
+    dialects: tuple[str, ...] = ()
+    tool_result: TextMatch | None = None
+    tools: tuple[str, ...] = ()
+    turn: int | None = None
+    stream: bool | None = None
+    headers: Mapping[str, TextMatch] = field(default_factory=dict)
+    json: tuple[JsonMatch, ...] = ()
+
+    def mismatch(self, turn: Turn, headers: Mapping[str, str]) -> str | None:
+        """The name of the first test that fails, or None where all pass."""
+        if self.user is not None and not self.user(turn.user):
+            return "user"
+        if self.model is not None and not fnmatchcase(turn.model, self.model):
+            return "model"
+        if self.dialects and turn.dialect not in self.dialects:
+            return "dialect"
+        if self.turn is not None and turn.number != self.turn:
+            return "turn"
+        if self.stream is not None and turn.stream != self.stream:
+            return "stream"
+        if self.system is not None and not self.system(turn.system):
+            return "system"
+        if self.tools and not {tool.name for tool in turn.tools}.issuperset(self.tools):
+            return "tools"
+        if self.tool_result is not None and not any(self.tool_result(r.text) for r in turn.tool_results):
+            return "tool_result"
+        for name, test in self.headers.items():
+            if not test(headers.get(name, "")) or name not in headers:
+                return "header"
+        if not all(test(turn.raw) for test in self.json):
+            return "json"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One scripted answer. ``automatic``: its words are left to the automatic reply (it is all fault or delay)."""
+
+    reply: Reply
+    template: bool = False
+    automatic: bool = False
+
+    def filled(self, turn: Turn, session: str) -> Reply:
+        """The reply with the placeholders of its template replaced."""
+        if not self.template:
+            return self.reply
+        values = {
+            "user": turn.user,
+            "system": turn.system,
+            "model": turn.model,
+            "dialect": turn.dialect,
+            "turn": str(turn.number),
+            "tool_result": turn.tool_results[-1].text if turn.tool_results else "",
+            "session": session,
+        }
+        return replace(self.reply, text=_PLACEHOLDER.sub(lambda hit: values[hit[1]], self.reply.text))
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A rule: requests that match get ``answers`` one after the other.
+
+    After the last answer it is repeated, or (``after_last``) the scenario no longer matches. ``times`` bounds
+    how often the scenario answers at all. ``form`` is the scenario as it was written.
+    """
+
+    name: str
+    match: Match
+    answers: tuple[Answer, ...]
+    times: int | None = None
+    after_last: Literal["repeat", "fall_through"] = "repeat"
+    form: Mapping[str, Json] = field(default_factory=dict)
+
+    def answer(self, used: int) -> Answer | None:
+        """The answer for the call after ``used`` calls, or None where the scenario has answered its last."""
+        if self.times is not None and used >= self.times:
+            return None
+        if used < len(self.answers):
+            return self.answers[used]
+        return self.answers[-1] if self.after_last == "repeat" else None
+
+
+def at_path(body: Json, path: str) -> Json:
+    """The value at ``path`` (``metadata.user``, ``messages[0].content``, ``messages[-1].role``), or MISSING."""
+    value = body
+    for step in _PATH_STEP.findall(path):
+        if isinstance(value, Mapping) and step in value:
+            value = value[step]
+        elif isinstance(value, list) and _is_index(step, value):
+            value = value[int(step)]
+        else:
+            return MISSING
+    return value
+
+
+def unknown_placeholders(template: str) -> list[str]:
+    """Words in braces that look like placeholders and are none."""
+    return [word for word in re.findall(r"\{(\w+)\}", template) if word not in PLACEHOLDERS]
+
+
+def _is_index(step: str, value: list[Json]) -> bool:
+    return step.lstrip("-").isdigit() and -len(value) <= int(step) < len(value)

@@ -1,0 +1,122 @@
+"""Scenario files: YAML (JSON is YAML) read into scenarios, with the file's line in every complaint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from fake_llm.scenario import Scenario
+from fake_llm.written import Form, ScenarioError, ScenarioForm, scenarios_from, sentence, sentences
+
+
+class FileForm(Form):
+    """A scenario file: a mapping with the one key ``scenarios``. A bare list of scenarios will do as well."""
+
+    scenarios: list[ScenarioForm] = Field(default_factory=list)
+
+
+def load_files(paths: Sequence[Path]) -> tuple[Scenario, ...]:
+    """The scenarios of all files, in order; a folder stands for its ``*.yaml``, ``*.yml`` and ``*.json``, sorted.
+
+    :raises ScenarioError: a file cannot be read, or is wrong; every problem names its file and line.
+    """
+    problems: list[str] = []
+    found: list[Scenario] = []
+    for path in _files(paths):
+        try:
+            found.extend(load_text(_read(path), str(path)))
+        except ScenarioError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ScenarioError(problems)
+    return tuple(found)
+
+
+def load_text(text: str, name: str) -> tuple[Scenario, ...]:
+    """The scenarios that ``text`` holds; ``name`` is its file's, for complaints.
+
+    :raises ScenarioError: it is no YAML, or not of the form.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        document = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ScenarioError([f"{name}:{line}: not YAML: {error.problem}"]) from error
+    except yaml.YAMLError as error:
+        raise ScenarioError([f"{name}: not YAML: {error}"]) from error
+    if document is None:
+        return ()
+    listed = isinstance(document, list)
+    if twice := _repeated_keys(root):
+        raise ScenarioError([f"{name}:{line}: key {key!r} is given twice" for key, line in twice])
+    try:
+        form = FileForm.model_validate({"scenarios": document} if listed else document)
+    except ValidationError as error:
+        raise ScenarioError(_located(error, FileForm, root, name, listed=listed)) from error
+    return scenarios_from(form.scenarios, prefix=Path(name).stem)
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            files.extend(sorted(p for p in path.iterdir() if p.suffix in {".yaml", ".yml", ".json"}))
+        else:
+            files.append(path)
+    return files
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError([f"{path}: cannot be read: {error}"]) from error
+
+
+def _located(
+    error: ValidationError, form: type[BaseModel], root: yaml.Node | None, name: str, *, listed: bool
+) -> list[str]:
+    told = set(sentences(error, form))
+    lines: list[str] = []
+    for detail in error.errors(include_url=False, include_input=False):
+        text = sentence(detail, form)
+        if text in told:
+            told.discard(text)
+            loc = detail["loc"][1:] if listed else detail["loc"]
+            lines.append(f"{name}:{_line(root, loc)}: {text}")
+    return lines
+
+
+def _line(node: yaml.Node | None, loc: Sequence[int | str]) -> int:
+    """The line of the node at ``loc``; steps that the document does not have are passed over."""
+    line = node.start_mark.line if node is not None else 0
+    for step in loc:
+        if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == step:
+                    node, line = value, key.start_mark.line
+                    break
+    return line + 1
+
+
+def _repeated_keys(node: Any) -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                found.append((str(key.value), key.start_mark.line + 1))
+            seen.add(key.value)
+            found.extend(_repeated_keys(value))
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            found.extend(_repeated_keys(item))
+    return found

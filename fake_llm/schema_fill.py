@@ -1,0 +1,421 @@
+"""Instances of JSON schemas: the simplest value that validates, the same for the same schema and seed.
+
+Understands ``$ref`` into the same document (recursive ones too), ``const``, ``enum``, types and unions of
+them, ``anyOf``, ``oneOf``, ``allOf``, ``if``/``then``/``else``, object, array, string and number bounds,
+formats, and patterns of regular expressions without look-around and back-references.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from fake_llm.model import Json
+from fake_llm.schema_check import same, valid
+
+MAX_DEPTH = 24
+"""Deeper than this, only what a schema requires is filled, and unions take their shallowest branch."""
+
+OPTIONAL_DEPTH = 4
+"""Deeper than this, optional properties and items are left out, which ends recursive schemas."""
+
+FORMATS = {
+    "date-time": "2026-01-15T12:00:00Z",
+    "date": "2026-01-15",
+    "time": "12:00:00Z",
+    "duration": "PT1H",
+    "email": "user@example.com",
+    "idn-email": "user@example.com",
+    "hostname": "example.com",
+    "idn-hostname": "example.com",
+    "ipv4": "192.0.2.1",
+    "ipv6": "2001:db8::1",
+    "uri": "https://example.com/",
+    "url": "https://example.com/",
+    "uri-reference": "/example",
+    "iri": "https://example.com/",
+    "iri-reference": "/example",
+    "uuid": "123e4567-e89b-42d3-a456-426614174000",
+    "json-pointer": "/example",
+    "relative-json-pointer": "0/example",
+    "regex": "^a$",
+    "byte": "ZXhhbXBsZQ==",
+    "binary": "example",
+    "decimal": "1.5",
+}
+
+Schema = Mapping[str, Any]
+
+
+class Unfillable(Exception):  # noqa: N818 - it says what the schema is
+    """No value was found for the schema: it allows none, or says so in a way not understood here."""
+
+
+def fill(schema: Json, *, seed: int = 0) -> Json:
+    """A value that validates against ``schema``; with another ``seed`` another one where there is a choice.
+
+    Where none is found the nearest attempt is returned: a fake that answers is more use than one that fails.
+    """
+    filler = _Filler(schema, seed)
+    try:
+        return filler.value(schema, name="value", depth=0)
+    except (Unfillable, RecursionError):
+        return {}
+
+
+class _Filler:
+    """One filling of one document."""
+
+    def __init__(self, root: Json, seed: int) -> None:
+        self._root = root
+        self._seed = seed
+
+    def value(self, schema: Json, *, name: str, depth: int) -> Json:
+        if schema is False or depth > MAX_DEPTH:
+            raise Unfillable(name)
+        if not isinstance(schema, Mapping):
+            return name
+        schema = self._resolved(schema, depth)
+        if "const" in schema:
+            return schema["const"]
+        if "enum" in schema:
+            return self._from_enum(schema)
+        for union in ("anyOf", "oneOf"):
+            if schema.get(union):
+                return self._from_union(schema, union, name, depth)
+        return self._typed(schema, name, depth)
+
+    def _resolved(self, schema: Schema, depth: int) -> Schema:
+        """``schema`` with its references and conjunctions merged into one."""
+        hops = 0
+        while "$ref" in schema or "$dynamicRef" in schema:
+            hops += 1
+            if hops > MAX_DEPTH:
+                raise Unfillable("a reference to itself")
+            reference = schema.get("$ref", schema.get("$dynamicRef"))
+            rest = {key: value for key, value in schema.items() if key not in {"$ref", "$dynamicRef"}}
+            target = resolve(self._root, str(reference))
+            schema = merge(target, rest) if isinstance(target, Mapping) else rest
+        if parts := schema.get("allOf"):
+            merged: Schema = {key: value for key, value in schema.items() if key != "allOf"}
+            for part in parts:
+                if isinstance(part, Mapping):
+                    merged = merge(merged, self._resolved(part, depth))
+            schema = merged
+        if isinstance(schema.get("then"), Mapping) and "if" in schema:
+            condition = schema["if"] if isinstance(schema["if"], Mapping) else {}
+            rest = {key: value for key, value in schema.items() if key not in {"if", "then", "else"}}
+            schema = merge(merge(rest, condition), schema["then"])
+        return schema
+
+    def _from_enum(self, schema: Schema) -> Json:
+        options = schema["enum"]
+        rest = {key: value for key, value in schema.items() if key != "enum"}
+        fitting = [option for option in options if valid(option, rest, self._root)]
+        if not fitting:
+            raise Unfillable("an enumeration of nothing that fits")
+        return fitting[self._seed % len(fitting)]
+
+    def _from_union(self, schema: Schema, union: str, name: str, depth: int) -> Json:
+        rest = {key: value for key, value in schema.items() if key != union}
+        branches = schema[union]
+        start = self._seed % len(branches) if depth <= OPTIONAL_DEPTH else 0
+        order = [*branches[start:], *branches[:start]]
+        if depth > OPTIONAL_DEPTH:  # what ends a recursion soonest comes first
+            order.sort(key=lambda branch: isinstance(branch, Mapping) and ("$ref" in branch or "properties" in branch))
+        spare: list[Json] = []
+        for branch in order:
+            if not isinstance(branch, Mapping):
+                continue
+            try:
+                found = self.value(merge(rest, self._resolved(branch, depth)), name=name, depth=depth + 1)
+            except Unfillable:
+                continue
+            if valid(found, schema, self._root):
+                return found
+            spare.append(found)
+        if spare:
+            return spare[0]
+        raise Unfillable(name)
+
+    def _typed(self, schema: Schema, name: str, depth: int) -> Json:
+        for kind in _types(schema):
+            try:
+                found = getattr(self, f"_{kind}")(schema, name, depth)
+            except Unfillable:
+                continue
+            if "not" not in schema or not valid(found, schema["not"], self._root):
+                return found
+            for other in self._others(found):
+                if valid(other, schema, self._root):
+                    return other
+        raise Unfillable(name)
+
+    @staticmethod
+    def _others(found: Json) -> list[Json]:
+        """Values to try where ``not`` forbids the first one."""
+        if isinstance(found, bool):
+            return [not found]
+        if isinstance(found, int | float):
+            return [found + step for step in (1, -1, 2, -2, 7, 100, 0.5)]
+        if isinstance(found, str):
+            return [found + "a", "a", "", "other", found * 2]
+        return []
+
+    def _object(self, schema: Schema, name: str, depth: int) -> dict[str, Json]:
+        properties = _mapping(schema.get("properties"))
+        required = [str(key) for key in schema.get("required") or ()]
+        optional = [key for key in properties if key not in required] if depth < OPTIONAL_DEPTH else []
+        filled: dict[str, Json] = {}
+        for key in [*(k for k in properties if k in required), *(k for k in required if k not in properties)]:
+            filled[key] = self.value(self._property(schema, key), name=key, depth=depth + 1)
+        for key in optional:
+            if len(filled) >= schema.get("maxProperties", math.inf):
+                break
+            try:
+                filled[key] = self.value(properties[key], name=key, depth=depth + 1)
+            except Unfillable:
+                continue
+        for key, needed in _mapping(schema.get("dependentRequired")).items():
+            for other in needed if key in filled else ():
+                if other not in filled:
+                    filled[other] = self.value(self._property(schema, other), name=other, depth=depth + 1)
+        self._add_more(schema, filled, depth)
+        return {
+            key: filled[key]
+            for key in [*(k for k in properties if k in filled), *(k for k in filled if k not in properties)]
+        }
+
+    def _add_more(self, schema: Schema, filled: dict[str, Json], depth: int) -> None:
+        patterns = list(_mapping(schema.get("patternProperties")))
+        for number in range(1, int(schema.get("minProperties", 0)) * 2 + 1):
+            if len(filled) >= schema.get("minProperties", 0):
+                return
+            if schema.get("additionalProperties") is False and patterns:
+                key = self._from_pattern(patterns[0], number)
+            else:
+                key = f"key{number}"
+            if key not in filled:
+                filled[key] = self.value(self._property(schema, key), name=key, depth=depth + 1)
+
+    @staticmethod
+    def _property(schema: Schema, key: str) -> Json:
+        """The schema of property ``key``, declared or not."""
+        import re  # noqa: PLC0415 - already loaded; here for the one use
+
+        declared = _mapping(schema.get("properties")).get(key)
+        if declared is not None:
+            return declared
+        for pattern, below in _mapping(schema.get("patternProperties")).items():
+            if re.search(pattern, key):
+                return below
+        return schema.get("additionalProperties", True)
+
+    def _array(self, schema: Schema, name: str, depth: int) -> list[Json]:
+        prefix = list(schema.get("prefixItems") or ())
+        items = schema.get("items", True)
+        if isinstance(items, list):  # the form of the drafts before 2020-12
+            prefix, items = items, schema.get("additionalItems", True)
+        least = int(schema.get("minItems", 0))
+        most = schema.get("maxItems", math.inf)
+        wanted = max(least, min(max(1, len(prefix)), most) if depth < OPTIONAL_DEPTH else 0)
+        filled: list[Json] = []
+        if "contains" in schema:
+            least = wanted = max(least, wanted, int(schema.get("minContains", 1)))
+            prefix = prefix or [merge_any(items, schema["contains"])] * int(schema.get("minContains", 1))
+        for place in range(int(wanted)):
+            below = prefix[place] if place < len(prefix) else items
+            try:
+                filled.append(self._next_item(below, filled, schema, name, depth))
+            except Unfillable:
+                if len(filled) < least:
+                    raise
+                break
+        return filled
+
+    def _next_item(self, below: Json, before: list[Json], schema: Schema, name: str, depth: int) -> Json:
+        item = self.value(below, name=name.removesuffix("s") or "item", depth=depth + 1)
+        if not schema.get("uniqueItems") or not any(same(item, other) for other in before):
+            return item
+        for step in range(1, 200):
+            other = _Filler(self._root, self._seed + step).value(below, name=f"{name}{step}", depth=depth + 1)
+            candidates = [other, *_variants(item, step)]
+            for candidate in candidates:
+                if valid(candidate, below, self._root) and not any(same(candidate, o) for o in before):
+                    return candidate
+        raise Unfillable(name)
+
+    def _string(self, schema: Schema, name: str, depth: int) -> str:
+        least, most = int(schema.get("minLength", 0)), schema.get("maxLength", math.inf)
+        if "pattern" in schema:
+            for seed in range(self._seed, self._seed + 8):
+                text = self._from_pattern(str(schema["pattern"]), seed, least)
+                if least <= len(text) <= most:
+                    return text
+            raise Unfillable(name)
+        text = FORMATS.get(str(schema.get("format", "")), name)
+        if len(text) < least and "format" not in schema:
+            text = (text + " ") * (least // (len(text) + 1) + 1)
+            text = text[:least].rstrip().ljust(least, ".")
+        if len(text) > most and "format" not in schema:
+            text = text[: int(most)]
+        if not least <= len(text) <= most:
+            raise Unfillable(name)
+        return text
+
+    @staticmethod
+    def _from_pattern(pattern: str, seed: int, least: int = 0) -> str:
+        from fake_llm.pattern_fill import text_for  # noqa: PLC0415 - few schemas have patterns
+
+        return text_for(pattern, seed=seed, least=least)
+
+    def _integer(self, schema: Schema, name: str, depth: int) -> int:
+        found = self._number({**schema, "type": "integer", "_step": 1}, name, depth)
+        return int(found)
+
+    def _number(self, schema: Schema, name: str, depth: int) -> int | float:
+        """The number nearest to ``1 + seed`` within the bounds, on the grid of ``multipleOf``."""
+        whole = "_step" in schema
+        low, high, low_open, high_open = _bounds(schema)
+        step = schema.get("multipleOf") or (1 if whole else None)
+        if whole and step != int(step):
+            step = step if (step * round(1 / step)) % 1 else 1
+        wanted = min(max(1 + self._seed % 97, low), high)
+        if step is None:
+            candidates: list[float] = [wanted, low, high, (low + high) / 2, wanted + 0.5, low + (high - low) / 3]
+            candidates += [low + 1e-6 * max(1, abs(low)), high - 1e-6 * max(1, abs(high))]
+        else:
+            place = math.floor(wanted / step)
+            candidates = [(place + by) * step for by in (0, 1, 2, -1, -2)]
+        for number in candidates:
+            if math.isfinite(number) and low <= number <= high:
+                if (number == low and low_open) or (number == high and high_open):
+                    continue
+                if whole and number != int(number):
+                    continue
+                return int(number) if whole or number == int(number) else number
+        raise Unfillable(name)
+
+    def _boolean(self, schema: Schema, name: str, depth: int) -> bool:
+        return self._seed % 2 == 0
+
+    def _null(self, schema: Schema, name: str, depth: int) -> None:
+        return None
+
+
+def resolve(root: Json, reference: str) -> Json:
+    """The schema at a reference into the same document; an unknown one allows anything."""
+    if reference in {"#", ""}:
+        return root
+    if not reference.startswith("#/"):
+        return _anchored(root, reference.removeprefix("#"))
+    node = root
+    for step in reference[2:].split("/"):
+        key = step.replace("~1", "/").replace("~0", "~").replace("%25", "%")
+        if isinstance(node, Mapping) and key in node:
+            node = node[key]
+        elif isinstance(node, list) and key.isdigit() and int(key) < len(node):
+            node = node[int(key)]
+        else:
+            return {}
+    return node
+
+
+def merge(one: Schema, other: Schema) -> Schema:
+    """A schema that allows what both allow, as far as merging keyword by keyword can say it."""
+    merged = dict(one)
+    for key, value in other.items():
+        if key not in merged or same(merged[key], value):
+            merged[key] = value
+        elif key in {"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"}:
+            merged[key] = max(merged[key], value)
+        elif key in {"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"}:
+            merged[key] = min(merged[key], value)
+        elif key in {"properties", "$defs", "definitions", "patternProperties"}:
+            below = dict(merged[key])
+            for name, schema in value.items():
+                below[name] = merge_any(below[name], schema) if name in below else schema
+            merged[key] = below
+        elif key == "required":
+            merged[key] = list(dict.fromkeys([*merged[key], *value]))
+        elif key == "enum":
+            merged[key] = [option for option in merged[key] if any(same(option, o) for o in value)]
+        elif key == "type":
+            merged[key] = _common_types(merged[key], value)
+        elif key == "items":
+            merged[key] = merge_any(merged[key], value)
+        elif key == "multipleOf" and isinstance(value, int) and isinstance(merged[key], int):
+            merged[key] = math.lcm(merged[key], value)
+        elif key in {"anyOf", "oneOf", "allOf"}:
+            merged["allOf"] = [*merged.get("allOf", ()), {key: value}]
+        else:
+            merged[key] = value
+    return merged
+
+
+def merge_any(one: Json, other: Json) -> Json:
+    """Like :func:`merge`, where either may be a boolean schema."""
+    if one is False or other is False:
+        return False
+    if not isinstance(one, Mapping):
+        return other
+    return merge(one, other) if isinstance(other, Mapping) else one
+
+
+def _anchored(node: Json, anchor: str) -> Json:
+    if isinstance(node, Mapping):
+        if anchor in (node.get("$anchor"), node.get("$dynamicAnchor"), node.get("$id")) and anchor:
+            return node
+        below = list(node.values())
+    else:
+        below = node if isinstance(node, list) else []
+    return next((found for one in below if (found := _anchored(one, anchor))), {})
+
+
+def _types(schema: Schema) -> list[str]:
+    """The types to try, the most telling first: null is a last resort."""
+    written = schema.get("type")
+    if isinstance(written, str):
+        return [written]
+    if isinstance(written, list):
+        return sorted(written, key=lambda kind: kind == "null")
+    if {"properties", "required", "additionalProperties", "minProperties", "patternProperties"} & schema.keys():
+        return ["object"]
+    if {"items", "prefixItems", "minItems", "contains", "uniqueItems"} & schema.keys():
+        return ["array"]
+    if {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"} & schema.keys():
+        return ["number"]
+    return ["string", "integer", "object", "array", "boolean", "null"]
+
+
+def _common_types(one: Json, other: Json) -> list[str]:
+    first, second = ([kind] if isinstance(kind, str) else list(kind) for kind in (one, other))
+    common = [kind for kind in first if kind in second]
+    if "integer" not in common and {"integer", "number"} <= {*first, *second}:
+        common.append("integer")
+    return common
+
+
+def _bounds(schema: Schema) -> tuple[float, float, bool, bool]:
+    """Lowest, highest, and whether each is itself excluded; draft 4's boolean exclusives are understood."""
+    low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    low_open, high_open = above is True, below is True
+    if above is not None and not isinstance(above, bool) and above >= low:
+        low, low_open = above, True
+    if below is not None and not isinstance(below, bool) and below <= high:
+        high, high_open = below, True
+    return low, high, low_open, high_open
+
+
+def _variants(item: Json, step: int) -> list[Json]:
+    if isinstance(item, bool):
+        return [not item]
+    if isinstance(item, int | float):
+        return [item + step, item - step]
+    return [f"{item}{step}"] if isinstance(item, str) else []
+
+
+def _mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, Mapping) else {}

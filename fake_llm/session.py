@@ -1,0 +1,185 @@
+"""Sessions: the part of the fake that one test sees, its own scenarios and its own journal."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import unquote
+
+from fake_llm.journal import Journal
+from fake_llm.model import Fault, Reply, Turn
+from fake_llm.scenario import Scenario
+
+KEY_PREFIX = "sk-realstack-"
+DEFAULT_SESSION = "default"
+SESSION_HEADER = "x-fake-llm-session"
+MAX_SESSIONS = 4_000
+
+SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+KEY_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
+
+
+class ScenarioState:
+    """A scenario together with how often it has answered in this session."""
+
+    __slots__ = ("scenario", "used")
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.used = 0
+
+    def __repr__(self) -> str:
+        return f"<ScenarioState {self.scenario.name} used {self.used}×>"
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What a session chose for a turn. ``name`` None: no scenario matched.
+
+    ``automatic``: the words are left to the automatic reply; ``reply`` has the delays, headers and the fault.
+    """
+
+    name: str | None = None
+    reply: Reply = Reply()
+    automatic: bool = True
+
+
+class Session:
+    """One test's scenarios and journal. Not thread-safe: it belongs to the server's event loop."""
+
+    def __init__(self, session_id: str, base: Sequence[Scenario] = ()) -> None:
+        self.id = session_id
+        self.own: list[ScenarioState] = []
+        self.base = [ScenarioState(scenario) for scenario in base]
+        self.journal = Journal()
+        self.strict = False
+        self.fault: Fault | None = None
+        self.fault_times: int | None = None
+        self._named = 0
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id} {len(self.own)}+{len(self.base)} scenarios, {self.journal!r}>"
+
+    @property
+    def scenarios(self) -> list[ScenarioState]:
+        """All scenarios in the order in which they are asked: the newest own ones first, the base last."""
+        return [*self.own, *self.base]
+
+    def put_in_front(self, scenarios: Sequence[Scenario]) -> list[str]:
+        """Add ``scenarios``, in their order, before all others; returns their names, made unique."""
+        states = [ScenarioState(self._uniquely_named(scenario)) for scenario in scenarios]
+        self.own[:0] = states
+        return [state.scenario.name for state in states]
+
+    def reset(self) -> None:
+        """Back to how a new session is: no own scenario, no fault, an empty journal, no base scenario used."""
+        self.own.clear()
+        for state in self.base:
+            state.used = 0
+        self.strict = False
+        self.fault = self.fault_times = None
+        self.journal.clear()
+
+    def switch_fault(self, fault: Fault | None, times: int | None = None) -> None:
+        """Give the next ``times`` requests (None: all) this fault before any scenario is asked."""
+        self.fault, self.fault_times = fault, times
+
+    def take_fault(self) -> Fault | None:
+        """The switched fault for one request, counted down."""
+        fault = self.fault
+        if fault is not None and self.fault_times is not None:
+            self.fault_times -= 1
+            if self.fault_times <= 0:
+                self.fault = self.fault_times = None
+        return fault
+
+    def select(self, turn: Turn, headers: Mapping[str, str]) -> Selected:
+        """The reply of the first scenario that matches and still answers, and count that scenario as used."""
+        for state in (*self.own, *self.base):
+            answer = state.scenario.answer(state.used)
+            if answer is not None and state.scenario.match.mismatch(turn, headers) is None:
+                state.used += 1
+                return Selected(state.scenario.name, answer.filled(turn, self.id), answer.automatic)
+        return Selected()
+
+    def why_not(self, turn: Turn, headers: Mapping[str, str]) -> list[str]:
+        """Why each scenario did not match, a sentence each."""
+        reasons: list[str] = []
+        for state in self.scenarios:
+            name, test = state.scenario.name, state.scenario.match.mismatch(turn, headers)
+            if test is not None:
+                reasons.append(f"{name}: its {test!r} test fails")
+            elif state.scenario.answer(state.used) is None:
+                reasons.append(f"{name}: has answered {state.used} times, and does so no more")
+        return reasons
+
+    def _uniquely_named(self, scenario: Scenario) -> Scenario:
+        taken = {state.scenario.name for state in self.scenarios}
+        name = scenario.name
+        while name in taken:
+            self._named += 1
+            name = f"{scenario.name}-{self._named}"
+        return scenario if name == scenario.name else replace(scenario, name=name)
+
+
+class Sessions:
+    """All sessions, the least recently used dropped first. An unknown one is made when it is first named."""
+
+    def __init__(self, base: Sequence[Scenario] = (), max_sessions: int = MAX_SESSIONS) -> None:
+        self.base = tuple(base)
+        self._max = max_sessions
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def get(self, session_id: str) -> Session:
+        """The session of that id, made with the base scenarios if there is none."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            session = self._sessions[session_id] = Session(session_id, self.base)
+            if len(self._sessions) > self._max:
+                self._sessions.popitem(last=False)
+        else:
+            self._sessions.move_to_end(session_id)
+        return session
+
+    def find(self, session_id: str) -> Session | None:
+        """The session of that id if there is one."""
+        return self._sessions.get(session_id)
+
+    def drop(self, session_id: str) -> bool:
+        """Forget the session; False if there was none."""
+        return self._sessions.pop(session_id, None) is not None
+
+    def all(self) -> list[Session]:
+        """Every session, the least recently used first."""
+        return list(self._sessions.values())
+
+
+def split_path(path: str) -> tuple[str | None, str]:
+    """``/s/<session>/v1/x`` as ``("<session>", "/v1/x")``; any other path as ``(None, path)``."""
+    if not path.startswith("/s/"):
+        return None, path
+    session_id, slash, rest = path[3:].partition("/")
+    session_id = unquote(session_id)
+    return (session_id, slash + rest or "/") if SESSION_ID.fullmatch(session_id) else (None, path)
+
+
+def api_key(headers: Mapping[str, str]) -> str | None:
+    """The key that a request carries, wherever its SDK puts it; None for none."""
+    authorization = headers.get("authorization")
+    if authorization is not None:
+        scheme, _, token = authorization.partition(" ")
+        return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+    return next((headers[name] for name in KEY_HEADERS if headers.get(name)), None)
+
+
+def session_of(headers: Mapping[str, str], from_path: str | None, key: str | None) -> str:
+    """Which session a request belongs to: by its path, else its header, else its key, else the default one."""
+    named = from_path or headers.get(SESSION_HEADER)
+    if named is None and key is not None and key.startswith(KEY_PREFIX):
+        named = key[len(KEY_PREFIX) :]
+    return named if named and SESSION_ID.fullmatch(named) else DEFAULT_SESSION

@@ -1,0 +1,367 @@
+"""Scenarios as people write them, in YAML and JSON: checked here, and turned into :mod:`fake_llm.scenario`.
+
+Kept apart because pydantic takes long to import, and a server that was given no scenario needs none of this.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from fake_llm import scenario as plain
+from fake_llm.model import Fault, FaultKind, Json, Reply, ToolCall, Usage
+
+
+class ScenarioError(Exception):
+    """A scenario that cannot be used. ``problems`` has one sentence for each fault, with its place."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class Form(BaseModel):
+    """Base of the written forms: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+def _compiled(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return pattern
+
+
+Regex = Annotated[str, AfterValidator(_compiled)]
+
+
+class TextForm(Form):
+    """A test of a text. A plain string in its place means ``contains``."""
+
+    contains: str | None = None
+    equals: str | None = None
+    regex: Regex | None = Field(None, description="Found anywhere in the text, as re.search does")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.contains is None and self.equals is None and self.regex is None:
+            raise ValueError("give one of contains, equals, regex")
+        return self
+
+
+Text = str | TextForm
+
+
+class MatchForm(Form):
+    """Which requests the scenario answers. Every test that is set must pass; no test: every request."""
+
+    user: Text | None = Field(None, description="The text of the last user message")
+    system: Text | None = Field(None, description="All system and developer text")
+    model: str | None = Field(None, description="The model's name; * and ? are wildcards")
+    dialect: str | list[str] | None = Field(None, description="openai_chat, anthropic")
+    tool_result: Text | None = Field(None, description="A tool result sent since the model last spoke")
+    tools: str | list[str] | None = Field(None, description="Names of tools that must be offered")
+    turn: int | None = Field(None, ge=1, description="1 for the first request of a conversation")
+    stream: bool | None = None
+    header: dict[str, Text] = Field(default_factory=dict, description="Request headers, names in any case")
+    json_: dict[str, Json] = Field(
+        default_factory=dict, alias="json", description="Paths in the raw body: values, or {contains|regex: …}"
+    )
+
+
+class ToolCallForm(Form):
+    """A tool call. ``arguments`` is an object, or a text that is sent as it stands (it need not be JSON)."""
+
+    name: str
+    arguments: dict[str, Json] | str = Field(default_factory=dict)
+    id: str = ""
+
+
+class UsageForm(Form):
+    """Token counts that the reply claims."""
+
+    input_tokens: int = Field(ge=0)
+    output_tokens: int = Field(ge=0)
+    cached_tokens: int = Field(0, ge=0)
+    reasoning_tokens: int = Field(0, ge=0)
+
+
+class StatusFault(Form):
+    """An error in the provider's own envelope."""
+
+    kind: Literal["status"] = "status"
+    status: int = Field(500, ge=400, le=599)
+    message: str = ""
+    type: str = ""
+    code: str | None = None
+    param: str | None = None
+    retry_after_s: float | None = Field(None, ge=0)
+    retry_after_ms: float | None = Field(None, ge=0)
+    headers: dict[str, str] = Field(default_factory=dict)
+
+
+class HangFault(Form):
+    """Silence, then the connection is closed without an answer."""
+
+    kind: Literal["hang"]
+    hang_s: float | None = Field(None, ge=0, description="None: until the client gives up")
+
+
+class CutFault(Form):
+    """The connection ends inside the reply. Neither number given: after the first event, or half of the body."""
+
+    kind: Literal["cut"]
+    after_chunks: int | None = Field(None, ge=0)
+    after_bytes: int | None = Field(None, ge=0)
+    reset: bool = Field(False, description="By a TCP reset instead of an orderly close")
+
+
+class MalformedFault(Form):
+    """A body that is no JSON."""
+
+    kind: Literal["malformed"]
+
+
+class EmptyFault(Form):
+    """A body of no bytes."""
+
+    kind: Literal["empty"]
+
+
+class StreamErrorFault(Form):
+    """The provider's error event inside a stream (a request that does not stream gets the status)."""
+
+    kind: Literal["stream_error"]
+    after_chunks: int | None = Field(None, ge=0)
+    status: int = Field(500, ge=400, le=599)
+    message: str = ""
+    type: str = ""
+    code: str | None = None
+
+
+AnyFault = Annotated[
+    StatusFault | HangFault | CutFault | MalformedFault | EmptyFault | StreamErrorFault,
+    Field(discriminator="kind"),
+]
+FAULT_KINDS: tuple[str, ...] = get_args(FaultKind)
+
+
+class ReplyForm(Form):
+    """What is answered. A plain string in its place means ``text``."""
+
+    text: str | None = None
+    json_: Json = Field(None, alias="json", description="A JSON value, sent as text")
+    template: str | None = Field(None, description="Text with {user}, {system}, {model}, {turn}, {tool_result}, …")
+    tool_calls: list[ToolCallForm] = Field(default_factory=list)
+    refusal: str | None = None
+    fault: AnyFault | None = None
+    chunks: list[str] = Field(default_factory=list, description="The stream's pieces; joined they are the text")
+    chunk_size: int | None = Field(None, ge=1, description="Characters per piece; else a piece is a token")
+    delay_s: float = Field(0, ge=0, description="Before the first byte")
+    chunk_delay_s: float | None = Field(None, ge=0, description="Between pieces; 0: a write for each")
+    usage: UsageForm | None = None
+    finish_reason: str | None = None
+    headers: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        kinds = [key for key in ("text", "json_", "template", "refusal") if key in self.model_fields_set]
+        if self.chunks and not kinds:
+            return self
+        if len(kinds) > 1:
+            raise ValueError("give only one of text, json, template, refusal, not " + " and ".join(kinds))
+        if self.template is not None and (unknown := plain.unknown_placeholders(self.template)):
+            raise ValueError(f"unknown placeholder {{{unknown[0]}}}{_nearest(unknown[0], plain.PLACEHOLDERS)}")
+        if self.chunks and self.text is not None and "".join(self.chunks) != self.text:
+            raise ValueError("chunks joined are not the text; leave the text out")
+        return self
+
+
+class ScenarioForm(Form):
+    """A rule: which requests, and what they get."""
+
+    name: str = ""
+    match: MatchForm = Field(default_factory=MatchForm)
+    reply: str | ReplyForm | None = None
+    sequence: list[str | ReplyForm] = Field(
+        default_factory=list, description="First call, second call, …: instead of reply"
+    )
+    after_last: Literal["repeat", "fall_through"] = Field("repeat", description="After a sequence's last reply")
+    times: int | None = Field(None, ge=1, description="How often it answers at all")
+
+    @model_validator(mode="after")
+    def _has_a_reply(self) -> Self:
+        if (self.reply is None) == (not self.sequence):
+            raise ValueError("give either reply or sequence")
+        return self
+
+
+class FaultSwitch(Form):
+    """A fault that a session's next requests get, whatever its scenarios say. ``times`` None: until cleared."""
+
+    fault: AnyFault
+    times: int | None = Field(None, ge=1)
+
+
+def scenarios_from(forms: Iterable[ScenarioForm], *, prefix: str = "scenario") -> tuple[plain.Scenario, ...]:
+    """Plain scenarios; one without a name is called by its place, ``scenario-1``."""
+    return tuple(_scenario(form, f"{prefix}-{place}") for place, form in enumerate(forms, 1))
+
+
+def fault_from(form: AnyFault) -> Fault:
+    """The plain fault."""
+    return Fault(**form.model_dump())
+
+
+def sentence(error: ErrorDetails, form: type[BaseModel]) -> str:
+    """One of pydantic's findings as a sentence that names the nearest known key where a key is unknown."""
+    where = _place(error["loc"])
+    if error["type"] == "extra_forbidden":
+        key = str(error["loc"][-1])
+        return f"{where}: unknown key {key!r}{_nearest(key, _known_keys(form, error['loc'][:-1]))}"
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def sentences(error: ValidationError, form: type[BaseModel]) -> list[str]:
+    """All findings, each once, without those about the alternative that was not meant."""
+    details = error.errors(include_url=False, include_input=False)
+    informative = [d for d in details if not _is_other_alternative(d, details)]
+    return list(dict.fromkeys(sentence(detail, form) for detail in informative))
+
+
+def _scenario(form: ScenarioForm, default_name: str) -> plain.Scenario:
+    replies = form.sequence or [form.reply or ""]
+    return plain.Scenario(
+        name=form.name or default_name,
+        match=_match(form.match),
+        answers=tuple(_answer(ReplyForm(text=r) if isinstance(r, str) else r) for r in replies),
+        times=form.times,
+        after_last=form.after_last,
+        form=form.model_dump(mode="json", by_alias=True, exclude_unset=True),
+    )
+
+
+def _match(form: MatchForm) -> plain.Match:
+    return plain.Match(
+        user=_text(form.user),
+        system=_text(form.system),
+        model=form.model,
+        dialects=_names(form.dialect),
+        tool_result=_text(form.tool_result),
+        tools=_names(form.tools),
+        turn=form.turn,
+        stream=form.stream,
+        headers={name.lower(): test for name, written in form.header.items() if (test := _text(written))},
+        json=tuple(_json_match(path, value) for path, value in form.json_.items()),
+    )
+
+
+def _text(written: Text | None) -> plain.TextMatch | None:
+    if written is None:
+        return None
+    if isinstance(written, str):
+        return plain.TextMatch(contains=written)
+    regex = re.compile(written.regex) if written.regex is not None else None
+    return plain.TextMatch(written.contains, written.equals, regex)
+
+
+def _json_match(path: str, value: Json) -> plain.JsonMatch:
+    if isinstance(value, dict) and value and value.keys() <= TextForm.model_fields.keys():
+        return plain.JsonMatch(path, text=_text(TextForm(**value)))
+    return plain.JsonMatch(path, value)
+
+
+def _names(written: str | list[str] | None) -> tuple[str, ...]:
+    if written is None:
+        return ()
+    return (written,) if isinstance(written, str) else tuple(written)
+
+
+def _answer(form: ReplyForm) -> plain.Answer:
+    text = form.text or form.template or "".join(form.chunks)
+    if "json_" in form.model_fields_set:
+        text = json.dumps(form.json_, ensure_ascii=False)
+    says_nothing = not {"text", "json_", "template", "refusal", "tool_calls", "chunks"} & form.model_fields_set
+    reply = Reply(
+        text=text,
+        tool_calls=tuple(_tool_call(call) for call in form.tool_calls),
+        refusal=form.refusal,
+        finish=form.finish_reason or "stop",
+        usage=Usage(**form.usage.model_dump()) if form.usage else None,
+        chunks=tuple(form.chunks),
+        chunk_size=form.chunk_size,
+        delay_s=form.delay_s,
+        chunk_delay_s=form.chunk_delay_s,
+        headers=form.headers,
+        fault=fault_from(form.fault) if form.fault else None,
+    )
+    return plain.Answer(reply, template=form.template is not None, automatic=says_nothing)
+
+
+def _tool_call(form: ToolCallForm) -> ToolCall:
+    arguments = form.arguments if isinstance(form.arguments, str) else json.dumps(form.arguments, ensure_ascii=False)
+    return ToolCall(form.name, arguments, form.id)
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """``('scenarios', 0, 'reply', 'ReplyForm', 'txt')`` as ``scenarios[0].reply.txt``."""
+    place = ""
+    for step in loc:
+        if isinstance(step, int):
+            place += f"[{step}]"
+        elif not _is_alternative(step):
+            place += f".{step}" if place else step
+    return place or "scenario"
+
+
+def _is_alternative(step: int | str) -> bool:
+    """Whether pydantic added the step to say which alternative of a union it tried."""
+    return isinstance(step, str) and (step in {"str", *FAULT_KINDS} or step.endswith("Form") or "[" in step)
+
+
+def _is_other_alternative(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """``reply: {txt: …}`` also fails as a string, which is no news where it failed as a mapping too."""
+    if detail["loc"][-1:] != ("str",) or detail["type"] != "string_type":
+        return False
+    stem = detail["loc"][:-1]
+    return any(other is not detail and other["loc"][: len(stem)] == stem for other in details)
+
+
+def _known_keys(form: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """The keys of the form at ``loc``."""
+    forms: list[type[BaseModel]] = [form]
+    for step in loc:
+        if isinstance(step, int):
+            continue
+        named = [one for one in forms if one.__name__ == step]
+        chosen = [one for one in forms if "kind" in one.model_fields and step in FAULT_KINDS and _kind(one) == step]
+        if named or chosen:
+            forms = named or chosen
+            continue
+        below = [_forms_in(f.annotation) for one in forms for k, f in one.model_fields.items() if step in (k, f.alias)]
+        forms = [one for group in below for one in group] or forms
+    return [field.alias or key for one in forms for key, field in one.model_fields.items()]
+
+
+def _kind(form: type[BaseModel]) -> str:
+    return str(get_args(form.model_fields["kind"].annotation)[0])
+
+
+def _forms_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [form for part in get_args(annotation) for form in _forms_in(part)]
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = get_close_matches(word, names, n=1, cutoff=0.5)
+    return f", did you mean {near[0]!r}?" if near else f" (known: {', '.join(names)})"
