@@ -118,11 +118,16 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a provider made a service reachable. ``socket_dir`` is set where a unix socket lies there."""
+    """Where a provider made a service reachable. ``socket_dir`` is set where a unix socket lies there.
+
+    ``url`` is set where the whole address was given (the external provider): its credentials and database
+    count then, not the declared ones.
+    """
 
     host: str
     port: int
     socket_dir: Path | None = None
+    url: Secret | None = None
 
 
 @dataclass(frozen=True, slots=True)

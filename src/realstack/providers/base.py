@@ -31,7 +31,8 @@ class Launch:
     """What the embedded provider starts for one service: made by a recipe once a port is known.
 
     ``uid``/``gid``: whom the process runs as (None: as we do). ``stop_signals``: (signal number, seconds to
-    wait after it), in order; SIGKILL follows. ``inherit_fds`` stay open in the child.
+    wait after it), in order; SIGKILL follows. ``inherit_fds`` stay open in the child and are closed in ours.
+    ``owned_folders`` lie outside of the service's folder and go with it.
     """
 
     argv: tuple[str, ...]
@@ -42,6 +43,7 @@ class Launch:
     stop_signals: tuple[tuple[int, float], ...] = ((15, 5.0),)
     inherit_fds: tuple[int, ...] = ()
     socket_dir: Path | None = None
+    owned_folders: tuple[Path, ...] = ()
 
 
 class Recipe(Protocol):

@@ -1,0 +1,87 @@
+"""The fake LLM as realstack sees it: a server that speaks HTTP, and the variables of the providers' SDKs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from realstack.model import Address, Endpoint, ServiceSpec
+from realstack.providers.base import Recipe
+
+DEFAULT_API_KEY = "sk-realstack-default"  # names the session that no test claims; opens nothing
+_HEALTH = "/_fake/health"
+_MAX_ANSWER_BYTES = 65_536
+
+
+class FakeLLM:
+    """The stand-in for OpenAI's and Anthropic's APIs."""
+
+    kind: ClassVar[str] = "fake_llm"
+    default_port: ClassVar[int] = 8080
+
+    def endpoint(self, spec: ServiceSpec, address: Address, provider: str) -> Endpoint:
+        """An HTTP address; the path of a given URL is kept as ``options["path"]``."""
+        scheme, options = "http", {}
+        if address.url:
+            parts = urlsplit(address.url)
+            scheme = parts.scheme
+            if path := parts.path.rstrip("/"):
+                options["path"] = path
+        return Endpoint(spec.name, spec.kind, address.host, address.port, scheme, provider=provider, options=options)
+
+    async def probe(self, endpoint: Endpoint) -> Endpoint:
+        """GET its health and read ``{"status": "ok", "version": …}``."""
+        # Written out here because importing an HTTP client costs several times the whole exchange.
+        status, body = await _get(endpoint, endpoint.options.get("path", "") + _HEALTH)
+        if status != 200:
+            raise ConnectionError(f"{_HEALTH} answered {status}: {body[:200]!r}")
+        health = json.loads(body)
+        if not isinstance(health, dict) or health.get("status") != "ok":
+            raise ConnectionError(f"{_HEALTH} says {body[:200]!r}")
+        version = health.get("version")
+        return replace(endpoint, version=str(version) if version else None)
+
+    def environment(self, endpoint: Endpoint) -> Mapping[str, str]:
+        """Base addresses and keys as the official SDKs read them."""
+        base = base_url(endpoint)
+        return {
+            "OPENAI_BASE_URL": f"{base}/v1",
+            "OPENAI_API_KEY": DEFAULT_API_KEY,
+            "ANTHROPIC_BASE_URL": base,
+            "ANTHROPIC_API_KEY": DEFAULT_API_KEY,
+        }
+
+    def recipe(self, spec: ServiceSpec) -> Recipe:
+        """``python -m fake_llm`` by this interpreter."""
+        from realstack.services.fake_llm_local import FakeLLMRecipe
+
+        return FakeLLMRecipe(spec)
+
+
+def base_url(endpoint: Endpoint) -> str:
+    """Its address without a trailing slash."""
+    return str(endpoint.url) + endpoint.options.get("path", "")
+
+
+async def _get(endpoint: Endpoint, path: str) -> tuple[int, bytes]:
+    """One GET by HTTP/1.0, which has no chunks and closes after the answer."""
+    reader, writer = await asyncio.open_connection(
+        endpoint.host, endpoint.port, ssl=True if endpoint.scheme == "https" else None
+    )
+    try:
+        request = f"GET {path} HTTP/1.0\r\nHost: {endpoint.host}:{endpoint.port}\r\nConnection: close\r\n\r\n"
+        writer.write(request.encode("ascii"))
+        answer = await reader.read(_MAX_ANSWER_BYTES)
+        while more := await reader.read(_MAX_ANSWER_BYTES):
+            answer += more
+    finally:
+        writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    words = head.split(None, 2)
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        raise ConnectionError(f"not an HTTP answer: {answer[:80]!r}")
+    return int(words[1]), body

@@ -1,0 +1,104 @@
+"""The fake LLM as a local process of this interpreter."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
+from pathlib import Path
+from signal import SIGTERM
+
+from realstack.errors import SettingsError
+from realstack.model import Run, ServiceSpec
+from realstack.providers.base import Launch
+from realstack.providers.ports import listening_socket
+
+_PACKAGE = "fake_llm"
+
+
+class FakeLLMRecipe:
+    """Starts ``python -m fake_llm`` on a socket that listens already, so that no request is ever refused."""
+
+    def __init__(self, spec: ServiceSpec) -> None:
+        self._scenarios = _paths(spec)
+
+    def unavailable(self) -> str | None:
+        """Only if this installation lost the package."""
+        if _package_folder() is None:
+            return f"the package {_PACKAGE} is not installed beside realstack"
+        return None
+
+    def source(self) -> str:
+        """``python -m fake_llm from <folder>``."""
+        return f"python -m {_PACKAGE} from {_package_folder()}"
+
+    def prepare(self, spec: ServiceSpec, folder: Path, run: Run, port: int) -> Launch:
+        """Listen, and hand the socket over."""
+        for path in self._scenarios:
+            if not path.exists():
+                raise SettingsError(
+                    f"Service {spec.name!r}: there is no scenario file {path}.",
+                    remedy="mend the path in x-realstack: scenarios.",
+                )
+        listener = listening_socket(port)
+        options = [word for path in self._scenarios for word in ("--scenarios", str(path))]
+        descriptor = listener.detach()
+        address = ["--host", "127.0.0.1", "--port", str(port), "--fd", str(descriptor)]
+        return Launch(
+            argv=(sys.executable, "-m", _PACKAGE, *address, *options),
+            environment=_environment(),
+            cwd=folder,
+            stop_signals=((SIGTERM, 1.0),),
+            inherit_fds=(descriptor,),
+        )
+
+
+def _paths(spec: ServiceSpec) -> tuple[Path, ...]:
+    """``scenarios`` of the x-realstack block: one path or a list, made absolute by who read the file."""
+    given = spec.extra.get("scenarios") or ()
+    listed: Sequence[str] = (given,) if isinstance(given, str) else given
+    return tuple(Path(path).absolute() for path in listed)
+
+
+def _package_folder() -> Path | None:
+    found = find_spec(_PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        return None
+    return Path(next(iter(found.submodule_search_locations)))
+
+
+def _environment() -> dict[str, str]:
+    """Of Python's own variables only what the child needs to find the package and its byte code."""
+    environment = {"PYTHONUNBUFFERED": "1"}
+    package = _package_folder()
+    if package and not _child_finds(package):
+        environment["PYTHONPATH"] = str(package.parent)
+    if cache := _byte_code_folder(package):
+        environment["PYTHONPYCACHEPREFIX"] = str(cache)
+    return environment
+
+
+def _child_finds(package: Path) -> bool:
+    """Whether an interpreter without our PYTHONPATH and sys.path changes finds it: it lies in site-packages."""
+    import site
+
+    places = [*site.getsitepackages(), site.getusersitepackages()]
+    found = PathFinder.find_spec(_PACKAGE, places)
+    return found is not None and package.samefile(Path(str(found.origin)).parent)
+
+
+def _byte_code_folder(package: Path | None) -> Path | None:
+    """A cache of ours where Python may not or shall not write beside the sources: compiling takes seconds."""
+    beside = package and os.access(package, os.W_OK)
+    if beside and not os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        return None
+    import platformdirs
+
+    folder = Path(platformdirs.user_cache_dir("realstack")) / "pycache"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder

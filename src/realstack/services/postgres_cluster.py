@@ -1,0 +1,188 @@
+"""A fresh cluster in a tenth of a second: initdb runs once per server, login and options, and is kept."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from realstack.errors import ServiceStartFailed
+from realstack.model import tail
+from realstack.services.postgres import Login
+from realstack.services.postgres_archive import BrokenArchiveError, pack, unpack, version_in
+from realstack.services.postgres_binaries import Binaries, major
+from realstack.services.unprivileged import Identity
+
+_FORMAT = 1  # raise it when clusters are made in another way
+_INITDB_TIMEOUT_S = 120.0
+_LOCK_TIMEOUT_S = 180.0
+_UNUSED_AFTER_S = 30 * 24 * 3600.0
+_SCRAM_ITERATIONS = 4096  # RFC 7677's least; clients of other languages refuse less
+
+
+@dataclass(frozen=True)
+class ClusterMaker:
+    """Makes the cluster of one login by one server; keeps it in ``cache``."""
+
+    service: str
+    binaries: Binaries
+    login: Login
+    initdb_arguments: tuple[str, ...]
+    who: Identity
+    cache: Path
+
+    def lay_out(self, cluster: Path, scratch: Path) -> str:
+        """Fill the new folder ``cluster`` and return the server's version. ``scratch`` is an empty folder.
+
+        :raises ServiceStartFailed: initdb failed.
+        :raises OSError: no room, no permission.
+        """
+        archive = self._archive()
+        try:
+            version = unpack(archive, cluster, self.who)
+        except (FileNotFoundError, BrokenArchiveError, ValueError, KeyError):
+            self._make_once(archive, scratch)
+            version = unpack(archive, cluster, self.who)
+        os.utime(archive)
+        return version
+
+    def key(self) -> str:
+        """Of everything that goes into a cluster; the password only as part of the hash."""
+        login = self.login
+        parts = [_FORMAT, *self.binaries.identity, login.user, login.password, login.database]
+        text = json.dumps([*parts, *self.initdb_arguments, sys.platform])
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+    def _archive(self) -> Path:
+        return self.cache / f"{self.key()}.cluster"
+
+    def _make_once(self, archive: Path, scratch: Path) -> None:
+        from filelock import FileLock
+
+        self.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with FileLock(archive.with_suffix(".lock"), timeout=_LOCK_TIMEOUT_S):
+            if _is_whole(archive):
+                return  # another run made it while we waited
+            archive.unlink(missing_ok=True)
+            _drop_unused(self.cache)
+            cluster = scratch / "new"
+            self._initdb(cluster)
+            self._set_up_login(cluster)
+            (cluster / "postmaster.opts").unlink(missing_ok=True)
+            pack(cluster, archive, version=self.binaries.version)
+            shutil.rmtree(cluster)
+
+    def _initdb(self, cluster: Path) -> None:
+        fixed = ["-D", str(cluster), "-U", self.login.user, "-A", "trust", "-E", "UTF8", "--no-sync"]
+        if major(self.binaries.version) >= 18:
+            fixed.append("--no-data-checksums")
+        failure = ""
+        for locale in _locales(major(self.binaries.version)):
+            command = [str(self.binaries.initdb), *fixed, *locale, *self.initdb_arguments]
+            done = self._run(command)
+            if done.returncode == 0:
+                return
+            failure = done.stdout + done.stderr
+            if "locale" not in failure:
+                break
+            shutil.rmtree(cluster, ignore_errors=True)
+        raise self._failed("initdb", failure)
+
+    def _set_up_login(self, cluster: Path) -> None:
+        """Password and database by the single-user server: no port is open before the password is set."""
+        user, database = quoted(self.login.user), self.login.database
+        statements = [f"ALTER ROLE {user} PASSWORD '{scram_verifier(self.login.password)}'"]
+        if database not in ("postgres", "template0", "template1"):
+            statements.append(f"CREATE DATABASE {quoted(database)} OWNER {user}")
+        command = [str(self.binaries.postgres), "--single", "-F", "-D", str(cluster), "postgres"]
+        done = self._run(command, "".join(f"{statement}\n" for statement in statements))
+        if done.returncode != 0 or re.search(r"\b(ERROR|FATAL|PANIC):", done.stderr):
+            raise self._failed("postgres --single", done.stderr)
+
+    def _run(self, command: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*self.who.wrapper, *command],
+            input=text,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
+            cwd="/",
+            timeout=_INITDB_TIMEOUT_S,
+            start_new_session=True,
+            check=False,
+            user=self.who.uid,
+            group=self.who.gid,
+            extra_groups=None if self.who.uid is None else (),
+        )
+
+    def _failed(self, program: str, output: str) -> Exception:
+        if os.strerror(errno.ENOSPC) in output:
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return ServiceStartFailed(
+            self.service,
+            "prepare",
+            problem=f"{program} of {self.binaries} could not make a cluster",
+            log_tail=tail(output.splitlines()),
+            remedy="read its output above; POSTGRES_INITDB_ARGS of the declaration goes to initdb as it is.",
+        )
+
+
+def scram_verifier(password: str, salt: bytes | None = None) -> str:
+    """What PostgreSQL stores for ``password`` (RFC 5803), so that the password itself is in no command or log.
+
+    ASCII passwords are their own SASLprep form; others are normalised as NFKC, as libpq and asyncpg do.
+    """
+    import unicodedata
+
+    salt = salt or secrets.token_bytes(16)
+    prepared = password if password.isascii() else unicodedata.normalize("NFKC", password)
+    salted = hashlib.pbkdf2_hmac("sha256", prepared.encode(), salt, _SCRAM_ITERATIONS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    b64 = [base64.b64encode(part).decode() for part in (salt, stored, server)]
+    return f"SCRAM-SHA-256${_SCRAM_ITERATIONS}:{b64[0]}${b64[1]}:{b64[2]}"
+
+
+def quoted(name: str) -> str:
+    """A name as an SQL identifier on one line, for the single-user server ends statements at line ends."""
+    if "\n" in name or "\0" in name:
+        raise ValueError(f"a name with a line break or a zero: {name!r}")
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _locales(version: int) -> list[list[str]]:
+    """The locale of code points, with Unicode's letters where the platform knows them; then plain C."""
+    plain = ["--locale=C"]
+    if version >= 17:
+        return [["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"], plain]
+    if sys.platform == "darwin":
+        return [["--locale=C", "--lc-ctype=UTF-8"], plain]
+    return [["--locale=C.UTF-8"], plain]
+
+
+def _is_whole(archive: Path) -> bool:
+    try:
+        version_in(archive)
+    except (FileNotFoundError, BrokenArchiveError, ValueError, KeyError):
+        return False
+    return True
+
+
+def _drop_unused(cache: Path) -> None:
+    before = time.time() - _UNUSED_AFTER_S
+    for path in cache.iterdir():
+        if path.suffix in (".cluster", ".part") and path.stat().st_mtime < before:
+            path.unlink(missing_ok=True)
