@@ -131,6 +131,15 @@ def _add_scenarios(api: FastAPI, sessions: Sessions) -> None:
         added = session.put_in_front(scenarios_from(body.scenarios))
         return _json({"added": added, "scenarios": _scenarios(session)})
 
+    @api.put(path + "/{name}")
+    async def set_scenario(
+        session_id: SessionId, name: Annotated[str, Path(max_length=200)], body: ScenarioForm
+    ) -> Response:
+        """Set one scenario by name: in front of all if it is new, else in its place, its count of answers kept."""
+        session = sessions.get(session_id)
+        session.set(scenarios_from([body.model_copy(update={"name": name})])[0])
+        return _json({"scenarios": _scenarios(session)})
+
     @api.delete(path, status_code=204)
     async def clear_scenarios(session_id: SessionId) -> Response:
         """Forget the session's own scenarios."""

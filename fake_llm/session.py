@@ -31,7 +31,10 @@ class ScenarioState:
         self.used = 0
 
     def __repr__(self) -> str:
-        return f"<ScenarioState {self.scenario.name} used {self.used}×>"
+        return f"<ScenarioState {self.scenario.name} used {self.used}x>"
+
+
+SILENT = Reply()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Selected:
     """
 
     name: str | None = None
-    reply: Reply = Reply()
+    reply: Reply = SILENT
     automatic: bool = True
 
 
@@ -72,6 +75,14 @@ class Session:
         states = [ScenarioState(self._uniquely_named(scenario)) for scenario in scenarios]
         self.own[:0] = states
         return [state.scenario.name for state in states]
+
+    def set(self, scenario: Scenario) -> None:
+        """Replace the own scenario of that name, keeping its place and count; put it in front if there is none."""
+        for state in self.own:
+            if state.scenario.name == scenario.name:
+                state.scenario = scenario
+                return
+        self.own.insert(0, ScenarioState(scenario))
 
     def reset(self) -> None:
         """Back to how a new session is: no own scenario, no fault, an empty journal, no base scenario used."""

@@ -37,7 +37,9 @@ def test_an_ipv6_host_stands_in_brackets() -> None:
 
 
 def test_a_password_without_a_name_is_kept_as_redis_wants_it() -> None:
-    assert endpoint(scheme="redis", username=None, password=Secret("p"), database="3").url == "redis://:p@127.0.0.1:5432/3"
+    assert (
+        endpoint(scheme="redis", username=None, password=Secret("p"), database="3").url == "redis://:p@127.0.0.1:5432/3"
+    )
 
 
 def test_a_choice_says_its_reason() -> None:

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from realstack.model import Address, Endpoint, ServiceSpec
 from realstack.providers.base import Recipe
 
-DEFAULT_API_KEY = "sk-realstack-default"  # names the session that no test claims; opens nothing
+API_KEY_PREFIX = "sk-realstack-"  # what follows names a session of the fake; opens nothing
+DEFAULT_SESSION = "default"
 _HEALTH = "/_fake/health"
 _MAX_ANSWER_BYTES = 65_536
 
@@ -46,13 +47,14 @@ class FakeLLM:
         return replace(endpoint, version=str(version) if version else None)
 
     def environment(self, endpoint: Endpoint) -> Mapping[str, str]:
-        """Base addresses and keys as the official SDKs read them."""
+        """Base addresses and keys as the official SDKs read them; ``options["session"]`` chooses the fake's session."""
         base = base_url(endpoint)
+        key = API_KEY_PREFIX + endpoint.options.get("session", DEFAULT_SESSION)
         return {
             "OPENAI_BASE_URL": f"{base}/v1",
-            "OPENAI_API_KEY": DEFAULT_API_KEY,
+            "OPENAI_API_KEY": key,
             "ANTHROPIC_BASE_URL": base,
-            "ANTHROPIC_API_KEY": DEFAULT_API_KEY,
+            "ANTHROPIC_API_KEY": key,
         }
 
     def recipe(self, spec: ServiceSpec) -> Recipe:

@@ -1,0 +1,68 @@
+"""Inner pytest runs in processes of their own, each with records of its own, on embedded services."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+SCHEMA = "CREATE TABLE users (id int PRIMARY KEY, name text NOT NULL);"
+SEED = "INSERT INTO users VALUES (1, 'Ada'), (2, 'Lin');"
+SETTINGS = """
+[tool.realstack]
+provider = "embedded"
+services = [{services}]
+
+[tool.realstack.postgres]
+migrations = ["db/001.sql"]
+seed = ["db/seed.sql"]
+
+[tool.realstack.redis]
+seed = ["db/redis.yaml"]
+
+[tool.pytest.ini_options]
+filterwarnings = ["error"]
+addopts = ["--strict-markers"]
+asyncio_default_fixture_loop_scope = "function"
+{ini}
+"""
+
+
+class Project:
+    """A small project with a schema, a seed, and settings."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.pytester = pytester
+        self.path = pytester.path
+        self.write("db/001.sql", SCHEMA)
+        self.write("db/seed.sql", SEED)
+        self.write("db/redis.yaml", "greeting: hello\n")
+        self.settings()
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file of the project."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def settings(self, *services: str, ini: str = 'asyncio_mode = "auto"') -> None:
+        """Write the settings; all services, or these."""
+        named = ", ".join(f'"{name}"' for name in services or ("postgres", "redis", "fake_llm"))
+        self.write("pyproject.toml", SETTINGS.format(services=named, ini=ini))
+
+    def run(self, *arguments: str) -> pytest.RunResult:
+        """Run pytest in the project."""
+        return self.pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments, timeout=120)
+
+
+@pytest.fixture
+def project(
+    pytester: pytest.Pytester, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Project:
+    monkeypatch.setenv("REALSTACK_HOME", str(tmp_path_factory.mktemp("home")))
+    for name in ("REALSTACK_PROVIDER", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_TESTRUNUID", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(name, raising=False)
+    return Project(pytester)
