@@ -16,7 +16,7 @@ CREATED_AT = "2026-01-01T00:00:00Z"
 LISTED = {
     "openai": ("gpt-5.4", "gpt-5.4-mini", "gpt-5", "gpt-4.1", "gpt-4o", "gpt-4o-mini", "o3",
                "text-embedding-3-small", "text-embedding-3-large"),
-    "anthropic": ("claude-opus-4-5", "claude-sonnet-4-5", "claude-haiku-4-5"),
+    "anthropic": ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-opus-4-5", "claude-sonnet-4-5"),
 }  # fmt: skip
 FAMILIES = {
     "openai": ("gpt-", "chatgpt-", "o1", "o3", "o4", "text-", "codex-", "omni-", "ft:", "fake-"),

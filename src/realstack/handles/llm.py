@@ -20,7 +20,7 @@ from realstack.services.fake_llm import API_KEY_PREFIX, DEFAULT_SESSION, base_ur
 
 ANSWER_WITHIN_S = 10.0
 
-MODELS = {"openai": "gpt-5.4", "anthropic": "claude-opus-4-5"}
+MODELS = {"openai": "gpt-5.4", "anthropic": "claude-sonnet-5"}
 """The model that :meth:`FakeLLM.config` names for a dialect; the fake answers to any."""
 
 
