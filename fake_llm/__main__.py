@@ -6,14 +6,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fake_llm import __version__
+
+if TYPE_CHECKING:
+    from fake_llm.scenario import Scenario
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and serve; returns the exit status: 0 stopped, 2 could not start."""
     options = _parser().parse_args(arguments)
-    scenarios = ()
+    scenarios: tuple[Scenario, ...] = ()
     if options.scenarios:
         from fake_llm.scenario_file import load_files  # noqa: PLC0415 - pydantic and yaml, only if there are files
         from fake_llm.written import ScenarioError  # noqa: PLC0415

@@ -19,11 +19,11 @@ from fake_llm import __version__
 from fake_llm.connection import BodyTooLarge, ClientLeft, Connection, Receive, Scope, Send
 from fake_llm.dialects import DIALECTS, Route, canonical_path, dialect, has_path, route
 from fake_llm.dialects.wire import to_bytes
-from fake_llm.envelopes import envelope, provider_of
-from fake_llm.exchange import JSON_TYPE, Outcome, generate, new_stamp, refused
+from fake_llm.envelopes import Envelope, envelope, provider_of
+from fake_llm.exchange import JSON_TYPE, Outcome, decode, generate, new_stamp, refused
 from fake_llm.faults import Write
 from fake_llm.journal import Entry
-from fake_llm.model import Json, ProtocolError
+from fake_llm.model import ProtocolError
 from fake_llm.scenario import Scenario
 from fake_llm.session import Session, Sessions, api_key, session_of, split_path
 
@@ -56,7 +56,7 @@ class App:
             return
         connection = Connection(scope, receive, send)
         try:
-            await self._serve(connection, path, scope)
+            await self._serve(connection, path)
         except ClientLeft:
             return
         except Exception:  # noqa: BLE001 - a fault of ours must reach the client as an answer, and the log
@@ -81,10 +81,7 @@ class App:
         except BaseException:  # noqa: BLE001 - a thread's exception would go unseen, and leave requests waiting
             traceback.print_exc()
         if not loop.is_closed():
-            loop.call_soon_threadsafe(
-                loaded.cancel if self._control is None else loaded.set_result,
-                *(() if self._control is None else (None,)),
-            )
+            loop.call_soon_threadsafe(loaded.set_result, None)
 
     async def _serve_control(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         if path == HEALTH:
@@ -94,10 +91,13 @@ class App:
             self.warm_up()
             if self._loading is not None:
                 await asyncio.shield(self._loading)
-        if self._control is not None:
+        if self._control is None:
+            connection = Connection(scope, receive, send)
+            await _send(connection, _bug(connection))
+        else:
             await self._control(scope, receive, send)
 
-    async def _serve(self, connection: Connection, path: str, scope: Scope) -> None:
+    async def _serve(self, connection: Connection, path: str) -> None:
         started = time.perf_counter()
         from_path, rest = split_path(path)
         asked = canonical_path(rest)
@@ -108,14 +108,9 @@ class App:
         key = api_key(connection.headers)
         session = self.sessions.get(session_of(connection.headers, from_path, key))
         entry = Entry(connection.method, path, time.time(), headers=connection.headers)
-        body = b""
-        try:
-            body = await connection.body()
-            outcome = _outcome(connection, asked, found, key, session, body, scope)
-        except BodyTooLarge:
-            outcome = _too_large(connection, found)
+        outcome, seen = await _outcome(connection, asked, found, key, session)
         entry.dialect = _dialect_name(connection, found)
-        outcome.note(entry, seen=len(body))
+        outcome.note(entry, seen=seen)
         if found is not None and found.operation == "generate":
             session.journal.add(entry)
         entry.duration_ms = (time.perf_counter() - started) * 1_000
@@ -128,42 +123,44 @@ class App:
                 _log(entry, session)
 
 
-def _outcome(
-    connection: Connection,
-    path: str,
-    found: Route | None,
-    key: str | None,
-    session: Session,
-    body: bytes,
-    scope: Scope,
-) -> Outcome:
-    """What is answered at ``path``."""
+async def _outcome(
+    connection: Connection, path: str, found: Route | None, key: str | None, session: Session
+) -> tuple[Outcome, int]:
+    """What is answered at ``path``, and how many bytes the request had."""
     stamp = new_stamp()
     provider = _provider(connection, found)
     envelopes = envelope(provider)
-    if found is None:
-        error = envelopes.not_found(connection.method, path)
-        if has_path(path):
-            error = ProtocolError(f"Not allowed to {connection.method} on {path}.", status=405, type=error.type)
-        return refused(error, envelopes, stamp)
-    if key is None:
-        return refused(envelopes.missing_key(), envelopes, stamp)
-    if found.operation == "generate":
-        return generate(found.dialect, session, connection.headers, body, stamp)
     try:
-        raw = _looked_up(found, provider, path, connection, body, scope)
+        body = await connection.body()
+        if found is None:
+            raise _unserved(connection.method, path, envelopes)
+        if key is None:
+            raise envelopes.missing_key()
+        if found.operation == "generate":
+            return generate(found.dialect, session, connection.headers, body, stamp), len(body)
+        raw = _looked_up(found, provider, path, connection, body)
+    except BodyTooLarge:
+        error = ProtocolError("The request is too large.", status=413)
+        outcome = refused(error, envelopes, stamp)
+        outcome.headers = [*outcome.headers, (b"connection", b"close")]
+        return outcome, 0
     except ProtocolError as error:
-        return refused(error, envelopes, stamp)
-    return Outcome(
-        200, [JSON_TYPE, (b"content-length", b"%d" % len(raw)), *envelopes.headers(stamp)], [Write(raw)], raw=raw
-    )
+        return refused(error, envelopes, stamp), len(body)
+    headers = [JSON_TYPE, (b"content-length", b"%d" % len(raw)), *envelopes.headers(stamp)]
+    return Outcome(200, headers, [Write(raw)], raw=raw), len(body)
 
 
-def _looked_up(found: Route, provider: str, path: str, connection: Connection, body: bytes, scope: Scope) -> bytes:
+def _unserved(method: str, path: str, envelopes: Envelope) -> ProtocolError:
+    error = envelopes.not_found(method, path)
+    if has_path(path):
+        return ProtocolError(f"Not allowed to {method} on {path}.", status=405, type=error.type)
+    return error
+
+
+def _looked_up(found: Route, provider: str, path: str, connection: Connection, body: bytes) -> bytes:
     """The answers that no scenario has a say in."""
     if found.operation == "count_tokens":
         from fake_llm.dialects.anthropic import count_tokens  # noqa: PLC0415 - as all dialects, when first asked
-        from fake_llm.exchange import decode  # noqa: PLC0415
 
         return count_tokens(decode(body), connection.headers)
     from fake_llm.dialects import models  # noqa: PLC0415
@@ -171,8 +168,7 @@ def _looked_up(found: Route, provider: str, path: str, connection: Connection, b
     model_id = path.removeprefix("/v1/models").strip("/")
     if model_id:
         return to_bytes(models.model(provider, model_id))
-    query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1")))
-    return to_bytes(models.listing(provider, query))
+    return to_bytes(models.listing(provider, dict(parse_qsl(connection.query))))
 
 
 async def _send(connection: Connection, outcome: Outcome) -> str:
@@ -185,14 +181,6 @@ def _provider(connection: Connection, found: Route | None) -> str:
 
 def _dialect_name(connection: Connection, found: Route | None) -> str:
     return found.dialect if found and found.dialect else provider_of(connection.headers)
-
-
-def _too_large(connection: Connection, found: Route | None) -> Outcome:
-    envelopes = envelope(_provider(connection, found))
-    error = ProtocolError("The request is too large.", status=413, type="invalid_request_error")
-    outcome = refused(error, envelopes, new_stamp())
-    outcome.headers = [*outcome.headers, (b"connection", b"close")]
-    return outcome
 
 
 def _bug(connection: Connection) -> Outcome:
@@ -215,6 +203,3 @@ def _log(entry: Entry, session: Session) -> None:
         f" {entry.duration_ms:.0f} ms{why}"
     )
     sys.stderr.write("".join(char if char.isprintable() else "?" for char in line) + "\n")
-
-
-Body = dict[str, Json]

@@ -38,6 +38,7 @@ class Connection:
         self.headers: dict[str, str] = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
+        self.query: str = scope.get("query_string", b"").decode("latin-1")
         self._scope = scope
         self._receive = receive
         self._send = send

@@ -15,12 +15,13 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 
 from fake_llm import __version__
+from fake_llm.complaints import sentences
 from fake_llm.dialects import DIALECTS
 from fake_llm.dialects.wire import to_bytes
 from fake_llm.journal import Journal
 from fake_llm.model import Json
 from fake_llm.session import KEY_PREFIX, Session, Sessions
-from fake_llm.written import FaultSwitch, Form, ScenarioForm, fault_from, scenarios_from, sentences
+from fake_llm.written import FaultSwitch, Form, ScenarioForm, fault_from, scenarios_from
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 SessionId = Annotated[str, Path(pattern=ID_PATTERN, description="The session's id")]

@@ -65,7 +65,7 @@ def generate(dialect_name: str, session: Session, headers: Mapping[str, str], bo
         outcome = refused(error, envelopes, stamp)
         outcome.body = decoded if decoded is not None else body.decode("utf-8", "replace")
         return outcome
-    outcome = _answered(turn, session, headers, speaks, envelopes, stamp)
+    outcome = _answered(turn, session, headers, speaks, stamp)
     outcome.turn, outcome.body = turn, decoded
     return outcome
 
@@ -104,14 +104,8 @@ def with_own(headers: HeaderList, own: Mapping[str, str]) -> HeaderList:
     return [(name, value) for name, value in headers if name not in encoded] + list(encoded.items())
 
 
-def _answered(
-    turn: Turn,
-    session: Session,
-    headers: Mapping[str, str],
-    speaks: Dialect,
-    envelopes: Envelope,
-    stamp: Stamp,
-) -> Outcome:
+def _answered(turn: Turn, session: Session, headers: Mapping[str, str], speaks: Dialect, stamp: Stamp) -> Outcome:
+    envelopes = envelope(speaks.PROVIDER)
     switched = session.take_fault()
     chosen = session.select(turn, headers) if switched is None else Selected("fault switch", Reply(fault=switched))
     if chosen.name is None:
@@ -124,12 +118,13 @@ def _answered(
         if chosen.reply.delay_s:
             outcome.steps = plan_body(replace(chosen.reply, fault=None), outcome.raw)
     else:
-        outcome = _spoken(turn, chosen, speaks, envelopes, stamp)
+        outcome = _spoken(turn, chosen, speaks, stamp)
     outcome.scenario, outcome.fault = chosen.name, fault.kind if fault else None
     return outcome
 
 
-def _spoken(turn: Turn, chosen: Selected, speaks: Dialect, envelopes: Envelope, stamp: Stamp) -> Outcome:
+def _spoken(turn: Turn, chosen: Selected, speaks: Dialect, stamp: Stamp) -> Outcome:
+    envelopes = envelope(speaks.PROVIDER)
     input_tokens = count_input(turn)
     replies = [finish(_words(turn, chosen, n), turn, input_tokens) for n in range(turn.choices)]
     reply = replies[0]

@@ -27,6 +27,7 @@ class TextMatch:
     regex: re.Pattern[str] | None = None
 
     def __call__(self, text: str) -> bool:
+        """Whether ``text`` passes."""
         return (
             (self.contains is None or self.contains in text)
             and (self.equals is None or self.equals == text)
@@ -43,6 +44,7 @@ class JsonMatch:
     text: TextMatch | None = None
 
     def __call__(self, body: Json) -> bool:
+        """Whether the value in ``body`` passes."""
         found = at_path(body, self.path)
         if self.text is not None:
             return isinstance(found, str) and self.text(found)
@@ -65,29 +67,26 @@ class Match:
     json: tuple[JsonMatch, ...] = ()
 
     def mismatch(self, turn: Turn, headers: Mapping[str, str]) -> str | None:
-        """The name of the first test that fails, or None where all pass."""
+        """The name of the first test that fails, or None where all pass. Costs what is set, cheap tests first."""
         if self.user is not None and not self.user(turn.user):
             return "user"
         if self.model is not None and not fnmatchcase(turn.model, self.model):
             return "model"
-        if self.dialects and turn.dialect not in self.dialects:
-            return "dialect"
         if self.turn is not None and turn.number != self.turn:
             return "turn"
-        if self.stream is not None and turn.stream != self.stream:
-            return "stream"
-        if self.system is not None and not self.system(turn.system):
-            return "system"
-        if self.tools and not {tool.name for tool in turn.tools}.issuperset(self.tools):
-            return "tools"
-        if self.tool_result is not None and not any(self.tool_result(r.text) for r in turn.tool_results):
-            return "tool_result"
-        for name, test in self.headers.items():
-            if not test(headers.get(name, "")) or name not in headers:
-                return "header"
-        if not all(test(turn.raw) for test in self.json):
-            return "json"
-        return None
+        return self._rarer_mismatch(turn, headers)
+
+    def _rarer_mismatch(self, turn: Turn, headers: Mapping[str, str]) -> str | None:
+        tests = (
+            ("dialect", not self.dialects or turn.dialect in self.dialects),
+            ("stream", self.stream in (None, turn.stream)),
+            ("system", self.system is None or self.system(turn.system)),
+            ("tools", not self.tools or {tool.name for tool in turn.tools}.issuperset(self.tools)),
+            ("tool_result", self.tool_result is None or any(self.tool_result(r.text) for r in turn.tool_results)),
+            ("header", all(name in headers and test(headers[name]) for name, test in self.headers.items())),
+            ("json", all(test(turn.raw) for test in self.json)),
+        )
+        return next((name for name, passed in tests if not passed), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
+from fake_llm.complaints import sentence, sentences
 from fake_llm.scenario import Scenario
-from fake_llm.written import Form, ScenarioError, ScenarioForm, scenarios_from, sentence, sentences
+from fake_llm.written import Form, ScenarioError, ScenarioForm, scenarios_from
 
 
 class FileForm(Form):

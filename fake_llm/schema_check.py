@@ -31,7 +31,7 @@ def valid(value: Json, schema: Json, root: Json, depth: int = 0) -> bool:
     if depth > MAX_DEPTH:
         return True
     if "$ref" in schema:
-        from fake_llm.schema_fill import resolve  # noqa: PLC0415 - the two modules need each other
+        from fake_llm.schema_merge import resolve  # noqa: PLC0415 - the two modules need each other
 
         if not valid(value, resolve(root, str(schema["$ref"])), root, depth + 1):
             return False

@@ -8,11 +8,13 @@ formats, and patterns of regular expressions without look-around and back-refere
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
-from typing import Any
+from fractions import Fraction
 
 from fake_llm.model import Json
 from fake_llm.schema_check import same, valid
+from fake_llm.schema_merge import Schema, merge, merge_any, resolve
 
 MAX_DEPTH = 24
 """Deeper than this, only what a schema requires is filled, and unions take their shallowest branch."""
@@ -44,8 +46,6 @@ FORMATS = {
     "binary": "example",
     "decimal": "1.5",
 }
-
-Schema = Mapping[str, Any]
 
 
 class Unfillable(Exception):  # noqa: N818 - it says what the schema is
@@ -202,8 +202,6 @@ class _Filler:
     @staticmethod
     def _property(schema: Schema, key: str) -> Json:
         """The schema of property ``key``, declared or not."""
-        import re  # noqa: PLC0415 - already loaded; here for the one use
-
         declared = _mapping(schema.get("properties")).get(key)
         if declared is not None:
             return declared
@@ -278,9 +276,9 @@ class _Filler:
         """The number nearest to ``1 + seed`` within the bounds, on the grid of ``multipleOf``."""
         whole = "_step" in schema
         low, high, low_open, high_open = _bounds(schema)
-        step = schema.get("multipleOf") or (1 if whole else None)
-        if whole and step != int(step):
-            step = step if (step * round(1 / step)) % 1 else 1
+        step: float | None = schema.get("multipleOf") or (1 if whole else None)
+        if whole and step is not None and step != int(step):
+            step = Fraction(str(step)).numerator  # the least whole multiple of a fraction
         wanted = min(max(1 + self._seed % 97, low), high)
         if step is None:
             candidates: list[float] = [wanted, low, high, (low + high) / 2, wanted + 0.5, low + (high - low) / 3]
@@ -304,75 +302,6 @@ class _Filler:
         return None
 
 
-def resolve(root: Json, reference: str) -> Json:
-    """The schema at a reference into the same document; an unknown one allows anything."""
-    if reference in {"#", ""}:
-        return root
-    if not reference.startswith("#/"):
-        return _anchored(root, reference.removeprefix("#"))
-    node = root
-    for step in reference[2:].split("/"):
-        key = step.replace("~1", "/").replace("~0", "~").replace("%25", "%")
-        if isinstance(node, Mapping) and key in node:
-            node = node[key]
-        elif isinstance(node, list) and key.isdigit() and int(key) < len(node):
-            node = node[int(key)]
-        else:
-            return {}
-    return node
-
-
-def merge(one: Schema, other: Schema) -> Schema:
-    """A schema that allows what both allow, as far as merging keyword by keyword can say it."""
-    merged = dict(one)
-    for key, value in other.items():
-        if key not in merged or same(merged[key], value):
-            merged[key] = value
-        elif key in {"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"}:
-            merged[key] = max(merged[key], value)
-        elif key in {"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"}:
-            merged[key] = min(merged[key], value)
-        elif key in {"properties", "$defs", "definitions", "patternProperties"}:
-            below = dict(merged[key])
-            for name, schema in value.items():
-                below[name] = merge_any(below[name], schema) if name in below else schema
-            merged[key] = below
-        elif key == "required":
-            merged[key] = list(dict.fromkeys([*merged[key], *value]))
-        elif key == "enum":
-            merged[key] = [option for option in merged[key] if any(same(option, o) for o in value)]
-        elif key == "type":
-            merged[key] = _common_types(merged[key], value)
-        elif key == "items":
-            merged[key] = merge_any(merged[key], value)
-        elif key == "multipleOf" and isinstance(value, int) and isinstance(merged[key], int):
-            merged[key] = math.lcm(merged[key], value)
-        elif key in {"anyOf", "oneOf", "allOf"}:
-            merged["allOf"] = [*merged.get("allOf", ()), {key: value}]
-        else:
-            merged[key] = value
-    return merged
-
-
-def merge_any(one: Json, other: Json) -> Json:
-    """Like :func:`merge`, where either may be a boolean schema."""
-    if one is False or other is False:
-        return False
-    if not isinstance(one, Mapping):
-        return other
-    return merge(one, other) if isinstance(other, Mapping) else one
-
-
-def _anchored(node: Json, anchor: str) -> Json:
-    if isinstance(node, Mapping):
-        if anchor in (node.get("$anchor"), node.get("$dynamicAnchor"), node.get("$id")) and anchor:
-            return node
-        below = list(node.values())
-    else:
-        below = node if isinstance(node, list) else []
-    return next((found for one in below if (found := _anchored(one, anchor))), {})
-
-
 def _types(schema: Schema) -> list[str]:
     """The types to try, the most telling first: null is a last resort."""
     written = schema.get("type")
@@ -387,14 +316,6 @@ def _types(schema: Schema) -> list[str]:
     if {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"} & schema.keys():
         return ["number"]
     return ["string", "integer", "object", "array", "boolean", "null"]
-
-
-def _common_types(one: Json, other: Json) -> list[str]:
-    first, second = ([kind] if isinstance(kind, str) else list(kind) for kind in (one, other))
-    common = [kind for kind in first if kind in second]
-    if "integer" not in common and {"integer", "number"} <= {*first, *second}:
-        common.append("integer")
-    return common
 
 
 def _bounds(schema: Schema) -> tuple[float, float, bool, bool]:

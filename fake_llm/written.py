@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from fake_llm import scenario as plain
-from fake_llm.model import Fault, FaultKind, Json, Reply, ToolCall, Usage
+from fake_llm.complaints import nearest
+from fake_llm.model import Fault, Json, Reply, ToolCall, Usage
 
 
 class ScenarioError(Exception):
@@ -151,7 +150,6 @@ AnyFault = Annotated[
     StatusFault | HangFault | CutFault | MalformedFault | EmptyFault | StreamErrorFault,
     Field(discriminator="kind"),
 ]
-FAULT_KINDS: tuple[str, ...] = get_args(FaultKind)
 
 
 class ReplyForm(Form):
@@ -179,7 +177,7 @@ class ReplyForm(Form):
         if len(kinds) > 1:
             raise ValueError("give only one of text, json, template, refusal, not " + " and ".join(kinds))
         if self.template is not None and (unknown := plain.unknown_placeholders(self.template)):
-            raise ValueError(f"unknown placeholder {{{unknown[0]}}}{_nearest(unknown[0], plain.PLACEHOLDERS)}")
+            raise ValueError(f"unknown placeholder {{{unknown[0]}}}{nearest(unknown[0], plain.PLACEHOLDERS)}")
         if self.chunks and self.text is not None and "".join(self.chunks) != self.text:
             raise ValueError("chunks joined are not the text; leave the text out")
         return self
@@ -189,7 +187,7 @@ class ScenarioForm(Form):
     """A rule: which requests, and what they get."""
 
     name: str = ""
-    match: MatchForm = Field(default_factory=MatchForm)
+    match: MatchForm = Field(default_factory=lambda: MatchForm.model_validate({}))
     reply: str | ReplyForm | None = None
     sequence: list[str | ReplyForm] = Field(
         default_factory=list, description="First call, second call, …: instead of reply"
@@ -221,28 +219,12 @@ def fault_from(form: AnyFault) -> Fault:
     return Fault(**form.model_dump())
 
 
-def sentence(error: ErrorDetails, form: type[BaseModel]) -> str:
-    """One of pydantic's findings as a sentence that names the nearest known key where a key is unknown."""
-    where = _place(error["loc"])
-    if error["type"] == "extra_forbidden":
-        key = str(error["loc"][-1])
-        return f"{where}: unknown key {key!r}{_nearest(key, _known_keys(form, error['loc'][:-1]))}"
-    return f"{where}: {error['msg'].removeprefix('Value error, ')}"
-
-
-def sentences(error: ValidationError, form: type[BaseModel]) -> list[str]:
-    """All findings, each once, without those about the alternative that was not meant."""
-    details = error.errors(include_url=False, include_input=False)
-    informative = [d for d in details if not _is_other_alternative(d, details)]
-    return list(dict.fromkeys(sentence(detail, form) for detail in informative))
-
-
 def _scenario(form: ScenarioForm, default_name: str) -> plain.Scenario:
     replies = form.sequence or [form.reply or ""]
     return plain.Scenario(
         name=form.name or default_name,
         match=_match(form.match),
-        answers=tuple(_answer(ReplyForm(text=r) if isinstance(r, str) else r) for r in replies),
+        answers=tuple(_answer(ReplyForm.model_validate({"text": r}) if isinstance(r, str) else r) for r in replies),
         times=form.times,
         after_last=form.after_last,
         form=form.model_dump(mode="json", by_alias=True, exclude_unset=True),
@@ -309,59 +291,3 @@ def _answer(form: ReplyForm) -> plain.Answer:
 def _tool_call(form: ToolCallForm) -> ToolCall:
     arguments = form.arguments if isinstance(form.arguments, str) else json.dumps(form.arguments, ensure_ascii=False)
     return ToolCall(form.name, arguments, form.id)
-
-
-def _place(loc: tuple[int | str, ...]) -> str:
-    """``('scenarios', 0, 'reply', 'ReplyForm', 'txt')`` as ``scenarios[0].reply.txt``."""
-    place = ""
-    for step in loc:
-        if isinstance(step, int):
-            place += f"[{step}]"
-        elif not _is_alternative(step):
-            place += f".{step}" if place else step
-    return place or "scenario"
-
-
-def _is_alternative(step: int | str) -> bool:
-    """Whether pydantic added the step to say which alternative of a union it tried."""
-    return isinstance(step, str) and (step in {"str", *FAULT_KINDS} or step.endswith("Form") or "[" in step)
-
-
-def _is_other_alternative(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
-    """``reply: {txt: …}`` also fails as a string, which is no news where it failed as a mapping too."""
-    if detail["loc"][-1:] != ("str",) or detail["type"] != "string_type":
-        return False
-    stem = detail["loc"][:-1]
-    return any(other is not detail and other["loc"][: len(stem)] == stem for other in details)
-
-
-def _known_keys(form: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """The keys of the form at ``loc``."""
-    forms: list[type[BaseModel]] = [form]
-    for step in loc:
-        if isinstance(step, int):
-            continue
-        named = [one for one in forms if one.__name__ == step]
-        chosen = [one for one in forms if "kind" in one.model_fields and step in FAULT_KINDS and _kind(one) == step]
-        if named or chosen:
-            forms = named or chosen
-            continue
-        below = [_forms_in(f.annotation) for one in forms for k, f in one.model_fields.items() if step in (k, f.alias)]
-        forms = [one for group in below for one in group] or forms
-    return [field.alias or key for one in forms for key, field in one.model_fields.items()]
-
-
-def _kind(form: type[BaseModel]) -> str:
-    return str(get_args(form.model_fields["kind"].annotation)[0])
-
-
-def _forms_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [form for part in get_args(annotation) for form in _forms_in(part)]
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = get_close_matches(word, names, n=1, cutoff=0.5)
-    return f", did you mean {near[0]!r}?" if near else f" (known: {', '.join(names)})"

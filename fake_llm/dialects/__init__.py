@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from typing import NamedTuple, Protocol, cast
 
@@ -63,6 +64,7 @@ ROUTES: dict[tuple[str, str], Route] = {
 _SLASHES = re.compile(r"//+")
 
 
+@cache
 def dialect(name: str) -> Dialect:
     """The module of the dialect."""
     return cast("Dialect", import_module(DIALECTS[name]))

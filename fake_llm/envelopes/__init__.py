@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -47,6 +48,7 @@ class Envelope(Protocol):
         ...
 
 
+@cache
 def envelope(provider: str) -> Envelope:
     """The envelope of ``provider``."""
     return cast("Envelope", import_module(PROVIDERS[provider]))

@@ -205,7 +205,8 @@ def _tool_choice(body: Mapping[str, Json], tools: tuple[Tool, ...]) -> ToolChoic
     kind = choice.get("type")
     if kind not in ("auto", "any", "tool", "none"):
         refuse(
-            "tool_choice: Input tag found using 'type' does not match any of the expected tags: 'auto', 'any', 'tool', 'none'"
+            "tool_choice: Input tag found using 'type' does not match any of the expected tags: "
+            "'auto', 'any', 'tool', 'none'"
         )
     if kind in ("any", "tool") and not tools:
         refuse("tool_choice: tool_choice may only be specified while providing tools")

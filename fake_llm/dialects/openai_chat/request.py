@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from fake_llm.dialects.openai_chat.checks import check_parameters, invalid, json_type, missing, wrong_type, wrong_value
 from fake_llm.dialects.openai_chat.strict import problem
+from fake_llm.dialects.openai_chat.tools import NAME, tool_choice_of, tools_of
 from fake_llm.model import (
     Json,
     Message,
     OutputFormat,
     ProtocolError,
     Role,
-    Tool,
     ToolCall,
-    ToolChoice,
     ToolResult,
     Turn,
 )
@@ -28,7 +26,6 @@ ROLES: dict[str, Role] = {
     "tool": "tool",
     "function": "tool",
 }
-_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _MAX_STOPS = 4
 
 
@@ -40,7 +37,7 @@ def parse(body: Mapping[str, Json], headers: Mapping[str, str]) -> Turn:
     model = _model(body)
     check_parameters(body)
     messages = _messages(body)
-    tools = _tools(body)
+    tools = tools_of(body)
     stream = bool(body.get("stream"))
     return Turn(
         dialect="openai_chat",
@@ -48,7 +45,7 @@ def parse(body: Mapping[str, Json], headers: Mapping[str, str]) -> Turn:
         messages=messages,
         stream=stream,
         tools=tools,
-        tool_choice=_tool_choice(body, tools),
+        tool_choice=tool_choice_of(body, tools),
         parallel_tool_calls=body.get("parallel_tool_calls") is not False,
         output=_output(body),
         max_tokens=_max_tokens(body),
@@ -124,10 +121,10 @@ def _content(content: Json, param: str) -> tuple[str, int]:
         kind = part.get("type")
         if kind in ("text", "refusal"):
             text = part.get(kind)
+            if text is None:
+                missing(f"{param}[{place}].{kind}")
             if not isinstance(text, str):
-                missing(f"{param}[{place}].{kind}") if text is None else wrong_type(
-                    f"{param}[{place}].{kind}", "string", text
-                )
+                wrong_type(f"{param}[{place}].{kind}", "string", text)
             texts.append(text)
         elif kind in ("image_url", "input_audio", "file"):
             if not isinstance(part.get(kind), Mapping):
@@ -196,109 +193,6 @@ def _refuse_unanswered(open_calls: Mapping[str, str]) -> None:
         )
 
 
-def _tools(body: Mapping[str, Json]) -> tuple[Tool, ...]:
-    tools = [_tool(tool, f"tools[{place}]") for place, tool in enumerate(body.get("tools") or ())]
-    for place, function in enumerate(body.get("functions") or ()):
-        tools.append(_function(function, f"functions[{place}]"))
-    return tuple(tools)
-
-
-def _tool(written: Json, param: str) -> Tool:
-    if not isinstance(written, Mapping):
-        wrong_type(param, "object", written)
-    kind = written.get("type")
-    if kind is None:
-        missing(f"{param}.type")
-    if kind == "custom":
-        custom = written.get("custom")
-        if not isinstance(custom, Mapping):
-            missing(f"{param}.custom")
-        return Tool(_name(custom, f"{param}.custom"), str(custom.get("description") or ""), custom=True)
-    if kind != "function":
-        wrong_value(f"{param}.type", kind, ("function", "custom"))
-    if not isinstance(written.get("function"), Mapping):
-        missing(f"{param}.function")
-    return _function(written["function"], f"{param}.function")
-
-
-def _function(written: Json, param: str) -> Tool:
-    if not isinstance(written, Mapping):
-        wrong_type(param, "object", written)
-    name = _name(written, param)
-    schema = written.get("parameters")
-    if schema is not None and not isinstance(schema, Mapping):
-        wrong_type(f"{param}.parameters", "object", schema)
-    if schema and schema.get("type", "object") != "object":
-        invalid(
-            f"Invalid schema for function '{name}': schema must be a JSON Schema of 'type: \"object\"', got "
-            f"'type: \"{schema.get('type')}\"'.",
-            f"{param}.parameters",
-            "invalid_function_parameters",
-        )
-    if written.get("strict") and (why := problem(schema)):
-        invalid(f"Invalid schema for function '{name}': {why}", f"{param}.parameters", "invalid_function_parameters")
-    return Tool(name, str(written.get("description") or ""), schema or {"type": "object", "properties": {}})
-
-
-def _name(written: Mapping[str, Json], param: str) -> str:
-    name = written.get("name")
-    if name is None:
-        missing(f"{param}.name")
-    if not isinstance(name, str):
-        wrong_type(f"{param}.name", "string", name)
-    if not _NAME.fullmatch(name):
-        invalid(
-            f"Invalid '{param}.name': string does not match pattern. Expected a string that matches the pattern "
-            "'^[a-zA-Z0-9_-]+$'.",
-            f"{param}.name",
-            "invalid_value",
-        )
-    return name
-
-
-def _tool_choice(body: Mapping[str, Json], tools: tuple[Tool, ...]) -> ToolChoice:
-    choice = body.get("tool_choice")
-    if choice is None:
-        choice = body.get("function_call")
-        if isinstance(choice, Mapping):
-            choice = {"type": "function", "function": choice}
-    if choice is None:
-        return ToolChoice()
-    if not tools:
-        invalid("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
-    if choice in ("auto", "none", "required"):
-        return ToolChoice(choice)
-    if not isinstance(choice, Mapping):
-        wrong_value("tool_choice", choice, ("none", "auto", "required"))
-    return _chosen(choice, tools)
-
-
-def _chosen(choice: Mapping[str, Json], tools: tuple[Tool, ...]) -> ToolChoice:
-    kind = choice.get("type")
-    if kind == "allowed_tools":
-        allowed = choice.get("allowed_tools") or {}
-        names = tuple(_named(one) for one in allowed.get("tools", ()))
-        mode = "required" if allowed.get("mode") == "required" else "auto"
-        result = ToolChoice("required" if mode == "required" else "auto", names)
-    elif kind in ("function", "custom"):
-        result = ToolChoice("required", (_named(choice),), named=True)
-    else:
-        wrong_value("tool_choice.type", kind, ("function", "allowed_tools", "custom"))
-    known = {tool.name for tool in tools}
-    for name in result.names:
-        if name not in known:
-            invalid(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
-    return result
-
-
-def _named(choice: Mapping[str, Json]) -> str:
-    below = choice.get(str(choice.get("type")))
-    name = below.get("name") if isinstance(below, Mapping) else None
-    if not isinstance(name, str):
-        missing(f"tool_choice.{choice.get('type')}.name")
-    return name
-
-
 def _output(body: Mapping[str, Json]) -> OutputFormat:
     written = body.get("response_format")
     if written is None:
@@ -326,7 +220,7 @@ def _json_schema(written: Json) -> Json:
     name, schema = written.get("name"), written.get("schema")
     if not isinstance(name, str):
         missing("response_format.json_schema.name")
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         invalid(
             "Invalid 'response_format.json_schema.name': string does not match pattern. Expected a string that "
             "matches the pattern '^[a-zA-Z0-9_-]+$'.",
