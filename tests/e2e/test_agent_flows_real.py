@@ -153,7 +153,7 @@ async def test_nonsense_is_answered_by_a_marked_fallback(
     triage: TriageSubAgent, real_db: Database, real_redis: RedisDatabase, fake_llm: FakeLLM
 ) -> None:
     """The model is asked once more; after more nonsense a neutral verdict is stored, marked, and not cached."""
-    fake_llm.reply("lorem ipsum")
+    fake_llm.on().reply("lorem ipsum")
     result = await triage.process(SLOW)
 
     assert (result["severity"], result["category"], result["degraded"]) == ("medium", "other", True)
@@ -187,6 +187,7 @@ async def test_a_cut_stream_leaves_nothing_half_written(
     fake_llm.on(user="search").cut(after=2)
     with pytest.raises(LLMInterrupted):
         await data.process(SEARCH)
+    assert [(call.status, call.outcome) for call in fake_llm.calls] == [(200, "cut")]
     assert await real_db.fetchval("SELECT count(*) FROM data_answers") == 0
 
 
