@@ -17,7 +17,9 @@ from realstack.model import Run, ServiceSpec, tail
 from realstack.providers.base import Launch, Recipe
 from realstack.providers.local_process import LocalProcess, spawn
 from realstack.providers.ports import LOOPBACK, PortTakenError, ReservedPort
-from realstack.providers.scratch import is_no_room, no_room_sentence
+from realstack.providers.scratch import is_no_room, no_room_sentence, tmpfs_with_room
+
+__all__ = ["Embedded", "tmpfs_with_room"]
 
 _ATTEMPTS = 4
 _LISTENS_WITHIN_S = 2.0
@@ -168,7 +170,7 @@ def _explained(spec: ServiceSpec, folder: Path, problem: OSError) -> RealstackEr
         return ServiceStartFailed(
             spec.name,
             "prepare",
-            problem=no_room_sentence(folder),
+            problem=no_room_sentence(Path(problem.filename) if problem.filename else folder),
             remedy="free some room there, or point TMPDIR at a folder that has some.",
         )
     return ServiceStartFailed(

@@ -63,7 +63,7 @@ class LocalProcess:
 
     async def stop(self) -> None:
         """End it: its own signals first, then SIGKILL for all that it started. Returns when it is gone."""
-        children = _children(self.pid) if self._popen.poll() is None else []
+        children = _children(self.pid) if self._popen.poll() is None else _orphans(self.launch.cwd)
         for number, wait_s in self.launch.stop_signals:
             if self._popen.poll() is not None:
                 break
@@ -146,7 +146,7 @@ def _write_record(spec: ServiceSpec, launch: Launch, run: Run, pid: int) -> Path
         "name": spec.name,
         "pid": pid,
         "started": started,
-        "stop_signals": [number for number, _ in launch.stop_signals],
+        "stop_signal": next((number for number, _ in launch.stop_signals), signal.SIGKILL),
         "owned_folders": [str(path) for path in launch.owned_folders],
     }
     path = folder / f"{spec.name}.json"
@@ -162,6 +162,21 @@ def _children(pid: int) -> list[psutil.Process]:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def _orphans(folder: Path | None) -> list[psutil.Process]:
+    """What a server that died before its children left working below ``folder``, the one that is ours alone.
+
+    A busy PostgreSQL backend sees the end of its postmaster only when it next waits for something.
+    """
+    if folder is None:
+        return []
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if Path(process.cwd()).is_relative_to(folder):
+                found.append(process)
+    return found
 
 
 async def _kill(processes: list[psutil.Process]) -> None:

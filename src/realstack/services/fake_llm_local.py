@@ -14,6 +14,7 @@ from realstack.errors import SettingsError
 from realstack.model import Run, ServiceSpec
 from realstack.providers.base import Launch
 from realstack.providers.ports import listening_socket
+from realstack.services.cache import cache_folder
 
 _PACKAGE = "fake_llm"
 
@@ -94,11 +95,4 @@ def _byte_code_folder(package: Path | None) -> Path | None:
     beside = package and os.access(package, os.W_OK)
     if beside and not os.environ.get("PYTHONDONTWRITEBYTECODE"):
         return None
-    import platformdirs
-
-    folder = Path(platformdirs.user_cache_dir("realstack")) / "pycache"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return folder
+    return cache_folder("pycache")

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from realstack.model import Secret
+from realstack.services.cache import cache_folder
 
 
 @cache
@@ -16,17 +17,11 @@ def made_up_password() -> Secret:
 
     Without a writable cache folder it lives as long as this process.
     """
-    import platformdirs
-
-    path = Path(platformdirs.user_cache_dir("realstack")) / "password"
-    try:
-        return Secret(_kept_at(path))
-    except OSError:
-        return Secret(secrets.token_urlsafe(24))
+    folder = cache_folder("made-up")
+    return Secret(_kept_at(folder / "password") if folder else secrets.token_urlsafe(24))
 
 
 def _kept_at(path: Path) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         if not path.exists():

@@ -81,8 +81,15 @@ class ClusterMaker:
             self._initdb(cluster)
             self._set_up_login(cluster)
             (cluster / "postmaster.opts").unlink(missing_ok=True)
-            pack(cluster, archive, version=self.binaries.version)
+            self._pack(cluster, archive)
             shutil.rmtree(cluster)
+
+    def _pack(self, cluster: Path, archive: Path) -> None:
+        try:
+            pack(cluster, archive, version=self.binaries.version)
+        except OSError as problem:
+            # A write's error names no file, and this is another file system than the run's.
+            raise OSError(problem.errno, problem.strerror, str(archive)) from problem
 
     def _initdb(self, cluster: Path) -> None:
         fixed = ["-D", str(cluster), "-U", self.login.user, "-A", "trust", "-E", "UTF8", "--no-sync"]

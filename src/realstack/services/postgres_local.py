@@ -14,6 +14,7 @@ from signal import SIGINT, SIGQUIT
 from realstack.errors import ProviderUnavailable, ServiceStartFailed, UnsupportedByProvider
 from realstack.model import Run, ServiceSpec
 from realstack.providers.base import Launch
+from realstack.services.cache import cache_folder
 from realstack.services.postgres import declared_login
 from realstack.services.postgres_binaries import LOOKED_IN, Binaries, find_binaries, major, named_folder
 from realstack.services.postgres_cluster import ClusterMaker
@@ -94,11 +95,20 @@ class PostgresRecipe:
         binaries = readable_binaries(self._require_binaries(), who)
         scratch, cluster = folder / "scratch", folder / "data"
         for made in (folder, scratch):
-            made.mkdir(exist_ok=True, mode=0o700)
+            made.mkdir(exist_ok=True)
+            made.chmod(0o700)
             who.own(made)
-        maker = ClusterMaker(spec.name, binaries, declared_login(spec), _initdb_arguments(spec), who, _cache(run))
+        maker = ClusterMaker(
+            spec.name,
+            binaries,
+            declared_login(spec),
+            _initdb_arguments(spec),
+            who,
+            # Where nothing can be kept the archive goes with the run.
+            cache_folder("clusters") or folder,
+        )
         version = maker.lay_out(cluster, scratch)
-        socket_dir, owned = _socket_folder(folder, port, who)
+        socket_dir, owned = _socket_folder(folder, port, who, run)
         settings = {**SETTINGS, **_file_copy(version, scratch), **_place(port, socket_dir)}
         _write(cluster / "postgresql.conf", as_conf(settings), who)
         _write(cluster / "pg_hba.conf", _HBA, who)
@@ -199,23 +209,11 @@ def _identity(spec: ServiceSpec, folder: Path, run: Run) -> Identity:
         ) from problem
 
 
-def _cache(run: Run) -> Path:
-    """This user's cache; where it cannot be written, the run's own folder: then nothing is kept."""
-    import platformdirs
-
-    cache = Path(platformdirs.user_cache_dir("realstack")) / "clusters"
-    try:
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        return run.folder / "clusters"
-    return cache if os.access(cache, os.W_OK | os.X_OK) else run.folder / "clusters"
-
-
-def _socket_folder(folder: Path, port: int, who: Identity) -> tuple[Path, tuple[Path, ...]]:
+def _socket_folder(folder: Path, port: int, who: Identity, run: Run) -> tuple[Path, tuple[Path, ...]]:
     """A folder for the socket, short enough for the system; and what of it lies outside of ``folder``."""
     if len(os.fsencode(folder / f".s.PGSQL.{port}")) <= _SOCKET_PATH_MAX:
         return folder, ()
-    short = Path(tempfile.mkdtemp(prefix="realstack-", dir="/tmp"))
+    short = Path(tempfile.mkdtemp(prefix=f"realstack-{run.run_id}-", dir="/tmp"))
     who.own(short)
     return short, (short,)
 
