@@ -105,6 +105,7 @@ class Rows:
     def __init__(self, *canned: dict[str, Any], broken: Exception | None = None) -> None:
         self.canned = list(canned)
         self.broken = broken
+        self.refuses_inserts: Exception | None = None
         self.asked: list[tuple[Any, ...]] = []
         self.inserted: list[tuple[Any, ...]] = []
 
@@ -130,8 +131,8 @@ class Rows:
 
     async def fetchval(self, query: str, /, *args: Any) -> Any:
         """Take an INSERT's values and hand out its id."""
-        if self.broken:
-            raise self.broken
+        if error := self.broken or self.refuses_inserts:
+            raise error
         self.inserted.append(args)
         return f"id-{len(self.inserted)}"
 

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import asyncpg
 
 UNREACHABLE: tuple[type[Exception], ...] = (
-    ConnectionError,
+    OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
 )
-"""What asyncpg raises when the server is away, starting, stopping or full."""
+"""What asyncpg raises when the server is away, unknown by name, silent, starting, stopping or full."""
 
 
 class Database(Protocol):

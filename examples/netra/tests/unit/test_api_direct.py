@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import asyncpg
 import httpx
 import pytest
 
@@ -106,6 +107,23 @@ async def test_an_error_has_its_status_and_its_code(answer: Answer, user_id: str
     async with served(answer) as client:
         got = await client.post("/agents/triage", json=request(user_id=user_id))
     assert (got.status_code, got.json()["error"]["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), OSError("no route to db.internal"), asyncpg.CannotConnectNowError()])
+async def test_a_database_that_is_away_is_named_without_its_address(error: Exception) -> None:
+    async with served(says_json(severity="low", category="data"), db=Rows(broken=error)) as client:
+        got = await client.post("/agents/triage", json=request())
+    assert (got.status_code, got.json()["error"]["code"]) == (503, "database_unavailable")
+    assert "db.internal" not in got.text
+
+
+async def test_a_database_that_goes_away_ends_a_stream_with_an_error_event() -> None:
+    db = Rows()
+    db.refuses_inserts = ConnectionResetError()
+    async with served(streams({"content": "A"}), db=db) as client:
+        answer = await client.post("/agents/data/stream", json=request())
+    assert [line for line in answer.text.splitlines() if line.startswith("event")] == ["event: delta", "event: error"]
+    assert "database_unavailable" in answer.text
 
 
 async def test_a_rate_limit_is_passed_on() -> None:

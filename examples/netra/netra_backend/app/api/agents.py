@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
@@ -14,8 +15,7 @@ from netra_backend.app.agents.data_sub_agent.models import AnswerDelta, AnswerDo
 from netra_backend.app.agents.triage_sub_agent.agent import CARD as TRIAGE_CARD
 from netra_backend.app.agents.triage_sub_agent.models import TriageResponse
 from netra_backend.app.api.backend import CurrentBackend
-from netra_backend.app.api.problems import ProblemBody, problem_of
-from netra_backend.app.errors import NetraError
+from netra_backend.app.api.problems import DESCRIBABLE, ProblemBody, problem_of
 
 PROBLEMS: dict[int | str, dict[str, object]] = {status: {"model": ProblemBody} for status in (403, 404, 502, 503, 504)}
 
@@ -52,13 +52,14 @@ async def data_stream(request: AgentRequest, backend: CurrentBackend) -> Streami
 
 
 async def _server_sent(
-    first: AnswerDelta | AnswerDone, rest: AsyncIterator[AnswerDelta | AnswerDone]
+    first: AnswerDelta | AnswerDone, rest: AsyncGenerator[AnswerDelta | AnswerDone]
 ) -> AsyncIterator[str]:
     yield _event(first)
     try:
-        async for event in rest:
-            yield _event(event)
-    except NetraError as error:
+        async with aclosing(rest):
+            async for event in rest:
+                yield _event(event)
+    except DESCRIBABLE as error:
         yield f"event: error\ndata: {problem_of(error).model_dump_json()}\n\n"
 
 

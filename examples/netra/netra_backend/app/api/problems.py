@@ -49,29 +49,28 @@ class ProblemBody(BaseModel):
     error: Problem
 
 
-def problem_of(error: NetraError) -> ProblemBody:
-    """The body that describes ``error``."""
-    return ProblemBody(error=Problem(code=error.code, message=str(error)))
+DESCRIBABLE: tuple[type[Exception], ...] = (NetraError, *UNREACHABLE)
+"""The errors that :func:`problem_of` can describe; any other is a mistake of ours, and a plain 500."""
+
+
+def problem_of(error: Exception) -> ProblemBody:
+    """The body that describes ``error``. Of the database's errors only that it is away: their texts hold hosts."""
+    if isinstance(error, NetraError):
+        return ProblemBody(error=Problem(code=error.code, message=str(error)))
+    return ProblemBody(error=Problem(code="database_unavailable", message="the database is not available"))
 
 
 def install(app: FastAPI) -> None:
-    """Register the handlers of this module with ``app``."""
-    app.add_exception_handler(NetraError, _netra_error)
-    for unreachable in UNREACHABLE:
-        app.add_exception_handler(unreachable, _database_unreachable)
+    """Register this module's handler with ``app``."""
+    for kind in DESCRIBABLE:
+        app.add_exception_handler(kind, _answer)
 
 
-async def _netra_error(request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, NetraError):  # pragma: no cover - the handler is registered for NetraError only
-        raise error
-    log.warning("%s %s: %s: %s", request.method, request.url.path, error.code, error, exc_info=error)
+async def _answer(request: Request, error: Exception) -> JSONResponse:
+    body = problem_of(error)
+    log.warning("%s %s: %s", request.method, request.url.path, body.error.code, exc_info=error)
     headers = {}
     if isinstance(error, LLMRateLimited) and error.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
-    return JSONResponse(problem_of(error).model_dump(), status_code=STATUS.get(type(error), 500), headers=headers)
-
-
-async def _database_unreachable(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %s: the database is away: %s", request.method, request.url.path, error)
-    body = ProblemBody(error=Problem(code="database_unavailable", message="the database is not available"))
-    return JSONResponse(body.model_dump(), status_code=503)
+    status = STATUS.get(type(error), 500) if isinstance(error, NetraError) else 503
+    return JSONResponse(body.model_dump(), status_code=status, headers=headers)
