@@ -27,9 +27,6 @@ from realstack.services import service
 from realstack.state.template import Template, prepare_template
 from realstack.watchdog import Watchdog
 
-ROOM_FOR_DATA = 512 * 1024 * 1024
-"""Bytes that must be free on a tmpfs before a run's data goes there."""
-
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -430,9 +427,9 @@ def _new_run(settings: Settings) -> Run:
 
 def data_folder() -> Path:
     """Where runs keep their data: a tmpfs with room, else the folder for temporary files."""
-    from realstack.providers.embedded import tmpfs_with_room
+    from realstack.providers.scratch import tmpfs_with_room
 
-    return tmpfs_with_room(ROOM_FOR_DATA) or Path(tempfile.gettempdir())
+    return tmpfs_with_room() or Path(tempfile.gettempdir())
 
 
 def _filled(template: str, endpoints: Mapping[str, Endpoint], variables: Mapping[str, str]) -> str:

@@ -30,6 +30,8 @@ DONE = b"done"
 ROUNDS = 3
 """Sweeps in a row: an engine may still be creating what a dead client had asked it for."""
 
+STOP_WITHIN_S = 3.0
+
 
 class Watchdog:
     """The owner's end. Start it before the first thing that could outlive the run; :meth:`done` after the last.
@@ -88,6 +90,7 @@ def sweep(run_id: str, folder: Path) -> list[str]:
     found = _end_processes(run_id, folder)
     found += _remove_from_engine(run_id, folder)
     found += _end_processes(run_id, folder)
+    found += _remove_owned_folders(folder)
     if folder.is_dir() and is_run_folder(folder, run_id):
         found.append(f"folder {folder}")
         shutil.rmtree(folder, ignore_errors=True)
@@ -102,38 +105,49 @@ def is_run_folder(folder: Path, run_id: str) -> bool:
 
 
 def _end_processes(run_id: str, folder: Path) -> list[str]:
+    """End them by their own signal first, so that a server removes its shared memory; then kill what lives."""
     ended = []
-    processes = list(_marked(run_id, folder))
-    for process, stop_signal in processes:
+    found = list(_marked(run_id, folder))
+    processes = [process for process, _ in found]
+    for process, stop_signal in found:
         with contextlib.suppress(psutil.Error, OSError):
+            processes += process.children(recursive=True)
             ended.append(f"process {process.pid} {process.name()}")
             process.send_signal(stop_signal)
-    _, alive = psutil.wait_procs([process for process, _ in processes], timeout=3)
+    _, alive = psutil.wait_procs(processes, timeout=STOP_WITHIN_S)
     for process in alive:
         with contextlib.suppress(psutil.Error, OSError):
-            if os.getpgid(process.pid) == process.pid:
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                process.kill()
-    psutil.wait_procs(alive, timeout=3)
+            process.kill()
+    psutil.wait_procs(alive, timeout=STOP_WITHIN_S)
     return ended
 
 
 def _marked(run_id: str, folder: Path) -> Iterator[tuple[psutil.Process, int]]:
-    """The run's processes that live: those written down in its folder, and those with its mark in their environment."""
+    """The run's living processes, each with its stop signal: those noted in its folder, and those with its mark."""
     seen = {os.getpid()}
     for noted in _noted(folder):
         pid, started = int(noted["pid"]), float(noted["started"])
         if pid not in seen and registry.process_lives(pid, started):
             seen.add(pid)
             with contextlib.suppress(psutil.Error):
-                yield psutil.Process(pid), int(noted.get("stop_signal", signal.SIGTERM))
+                yield psutil.Process(pid), int(next(iter(noted.get("stop_signals", ())), signal.SIGTERM))
     for process in psutil.process_iter():
         if process.pid in seen:
             continue
         with contextlib.suppress(psutil.Error, OSError):
             if process.environ().get("REALSTACK_RUN") == run_id:
                 yield process, signal.SIGTERM
+
+
+def _remove_owned_folders(folder: Path) -> list[str]:
+    """Folders of the run's processes that lie elsewhere, such as a short path for a unix socket."""
+    removed = []
+    for noted in _noted(folder):
+        for name in noted.get("owned_folders", ()):
+            if Path(name).is_dir():
+                shutil.rmtree(name, ignore_errors=True)
+                removed.append(f"folder {name}")
+    return removed
 
 
 def _noted(folder: Path) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,161 @@
+"""up, status, env, run, reset, logs, down and doctor, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from realstack import registry
+
+from .conftest import Shop
+
+COUNT = """
+import asyncio, asyncpg, os, redis
+async def main():
+    connection = await asyncpg.connect(os.environ["DATABASE_URL"])
+    {statement}
+    rows = await connection.fetchval("SELECT count(*) FROM users")
+    await connection.close()
+    return rows
+print("rows", asyncio.run(main()), "greeting", redis.Redis.from_url(os.environ["REDIS_URL"]).get("greeting"))
+"""
+
+
+def python(text: str, statement: str = "pass") -> tuple[str, ...]:
+    return (sys.executable, "-c", text.format(statement=statement))
+
+
+def test_nothing_is_up_to_begin_with(shop: Shop) -> None:
+    status = shop.call("status")
+    assert (status.returncode, "nothing is up" in status.stdout) == (1, True)
+    for command in ("env", "logs", "reset"):
+        answer = shop.call(command)
+        assert answer.returncode == 2
+        assert "realstack up" in answer.stderr
+    assert shop.call("down").stdout.strip() == "nothing is up"
+
+
+def test_up_is_attachable_and_down_leaves_nothing(shop: Shop) -> None:
+    up = shop.call("up")
+    assert up.returncode == 0, up.stderr
+    assert "secret-word" not in up.stdout
+    assert "up already" in shop.call("up").stdout
+
+    status = json.loads(shop.call("status", "--json").stdout)
+    assert sorted(status["services"]) == ["fake_llm", "postgres", "redis"]
+    assert status["services"]["postgres"]["provider"] == "embedded"
+    assert "asks for it" in status["services"]["postgres"]["because"]
+
+    variables = json.loads(shop.call("env", "--format", "json").stdout)
+    changed = subprocess.run(
+        python(COUNT, 'await connection.execute("DELETE FROM users WHERE id = 1")'),
+        env={**shop.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert changed.stdout.strip() == "rows 1 greeting b'hello'"
+    assert shop.call("reset").returncode == 0
+    again = subprocess.run(python(COUNT), env={**shop.environ, **variables}, capture_output=True, text=True, check=True)
+    assert again.stdout.strip() == "rows 2 greeting b'hello'"
+
+    assert "ready to accept connections" in shop.call("logs", "postgres").stdout
+    [record] = registry.records()
+    assert shop.call("down").returncode == 0
+    assert list(registry.records()) == []
+    assert not record.run.folder.exists()
+    assert not record.owner_lives()
+
+
+def test_pytest_attaches_to_what_is_up(shop: Shop) -> None:
+    shop.write("test_it.py", "async def test_it(real_db):\n    assert await real_db.fetchval('SELECT 1') == 1\n")
+    shop.write(
+        "pyproject.toml",
+        (shop.path / "pyproject.toml").read_text() + '[tool.pytest.ini_options]\nasyncio_mode = "auto"\n',
+    )
+    shop.call("up")
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"],
+        cwd=shop.path,
+        env=shop.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert "attached to run" in ran.stdout
+    assert json.loads(shop.call("status", "--json").stdout)["up"], "pytest must not end what it did not start"
+
+
+def test_env_is_fit_for_a_shell_and_for_a_dotenv_file(shop: Shop) -> None:
+    shop.call("up")
+    shell = shop.call("env").stdout
+    exported = dict(shlex.split(line)[1].split("=", 1) for line in shell.splitlines())
+    assert exported == json.loads(shop.call("env", "--format", "json").stdout)
+    assert {"DATABASE_URL", "REDIS_URL", "OPENAI_BASE_URL", "OPENAI_API_KEY", "ANTHROPIC_BASE_URL"} <= set(exported)
+    dotenv = shop.call("env", "--format", "dotenv").stdout
+    assert f'REDIS_URL="{exported["REDIS_URL"]}"' in dotenv.splitlines()
+
+
+def test_run_starts_an_environment_for_one_command_and_passes_its_exit_code_on(shop: Shop) -> None:
+    ran = shop.call("run", "--", *python(COUNT))
+    assert (ran.returncode, ran.stdout.strip()) == (0, "rows 2 greeting b'hello'")
+    assert shop.call("run", "--", sys.executable, "-c", "raise SystemExit(7)").returncode == 7
+    assert list(registry.records()) == []
+
+
+def test_doctor_tells_each_finding_and_what_would_be_chosen(shop: Shop) -> None:
+    looked = shop.call("doctor")
+    assert looked.returncode == 0, looked.stdout
+    for words in (
+        "python",
+        "settings",
+        "embedded postgres",
+        "room for data",
+        "postgres, redis, fake_llm: embedded, because",
+    ):
+        assert words in looked.stdout
+    assert {"name", "state", "finding", "remedy"} == set(json.loads(shop.call("doctor", "--json").stdout)[0])
+
+
+def test_two_ups_at_once_start_one_environment(shop: Shop) -> None:
+    processes = [shop.start("up"), shop.start("up")]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sorted(output.partition(":")[0] for output in outputs) == ["up", "up already"]
+    assert len(list(registry.records())) == 1
+
+
+def test_a_changed_declaration_is_noticed_before_it_is_attached_to(shop: Shop) -> None:
+    shop.call("up")
+    compose = shop.path / "docker-compose.test.yml"
+    compose.write_text(compose.read_text().replace("secret-word", "other-word"))
+    answer = shop.call("up")
+    assert answer.returncode == 2
+    assert "declaration differs" in answer.stderr
+    assert "realstack down" in answer.stderr
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.3, 0.6, 1.0, 1.5])
+def test_ctrl_c_while_it_starts_leaves_nothing(shop: Shop, after_s: float) -> None:
+    """At whatever stage it comes: the command ends, and what it had started ends with it."""
+    process = shop.start("run", "--", sys.executable, "-c", "import time; time.sleep(30)")
+    time.sleep(after_s)  # the moment is the test's parameter, not a wait for something
+    process.send_signal(signal.SIGINT)
+    child_may_sleep = time.monotonic() + 20
+    while process.poll() is None and time.monotonic() < child_may_sleep:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+    process.communicate(timeout=30)
+    records = list(registry.records())
+    deadline = time.monotonic() + 10
+    while list(registry.records()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert list(registry.records()) == []
+    assert [record.run.folder for record in records if record.run.folder.exists()] == []
