@@ -74,8 +74,12 @@ def _environment() -> dict[str, str]:
     """Of Python's own variables only what the child needs to find the package and its byte code."""
     environment = {"PYTHONUNBUFFERED": "1"}
     package = _package_folder()
+    # The user's own PYTHONPATH may be where the packages are that the fake needs.
+    places = [os.environ.get("PYTHONPATH", "")]
     if package and not _child_finds(package):
-        environment["PYTHONPATH"] = str(package.parent)
+        places.append(str(package.parent))
+    if path := os.pathsep.join(filter(None, places)):
+        environment["PYTHONPATH"] = path
     if cache := _byte_code_folder(package):
         environment["PYTHONPYCACHEPREFIX"] = str(cache)
     return environment
