@@ -33,12 +33,14 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """How an image is built. Paths are absolute."""
+    """How an image is built. Paths are absolute. ``secrets`` are files that no layer keeps, by their id."""
 
     context: Path
     dockerfile: Path
     target: str | None = None
     args: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, Path] = field(default_factory=dict)
+    network: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

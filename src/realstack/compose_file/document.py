@@ -1,0 +1,124 @@
+"""The compose file as text with line numbers: YAML in, strings, lists and mappings out.
+
+Every scalar stays as it is written, since Compose reads YAML 1.2 (``yes`` is a word, ``22:22`` is no number)
+and its fields decide themselves what they take a word for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from realstack.errors import ComposeFileError
+
+
+class Text(str):
+    """A scalar with its ``line`` (from 1). ``plain``: it was written without quotes."""
+
+    __slots__ = ("line", "plain")
+    line: int
+    plain: bool
+
+    @classmethod
+    def at(cls, value: str, line: int, *, plain: bool = False) -> Text:
+        """``value`` as written at ``line``."""
+        text = cls(value)
+        text.line, text.plain = line, plain
+        return text
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without guessing of types."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the base class's own shape
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":merge"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _scalar(loader: _Loader, node: yaml.ScalarNode) -> Text:
+    return Text.at(str(node.value), node.start_mark.line + 1, plain=node.style is None)
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    _refuse_twice(node)
+    loader.flatten_mapping(node)
+    return {
+        loader.construct_object(key, deep=True): loader.construct_object(value, deep=True) for key, value in node.value
+    }
+
+
+def _refuse_twice(node: yaml.MappingNode) -> None:
+    seen: dict[str, int] = {}
+    for key, _ in node.value:
+        word = str(key.value)
+        if word in seen and word != "<<":
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {word!r} stands twice, first in line {seen[word]}", key.start_mark
+            )
+        seen[word] = key.start_mark.line + 1
+
+
+_Loader.add_constructor("tag:yaml.org,2002:str", _scalar)
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+def read_document(path: Path) -> dict[Any, Any]:
+    """The mapping that the file holds.
+
+    :raises ComposeFileError: unreadable, no YAML, or no mapping; the sentence has the line.
+    """
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+    except OSError as problem:
+        raise ComposeFileError(
+            f"The compose file {path} cannot be read: {problem.strerror}.", remedy="correct its path or its mode."
+        ) from problem
+    except UnicodeDecodeError as problem:
+        raise ComposeFileError(f"{path} is not UTF-8 text: {problem}.", remedy="save it as UTF-8.") from problem
+    except yaml.MarkedYAMLError as problem:
+        raise _syntax_error(path, problem) from problem
+    except yaml.YAMLError as problem:
+        raise ComposeFileError(f"{path} is not valid YAML: {problem}", remedy="correct it.") from problem
+    if not isinstance(document, dict):
+        raise ComposeFileError(
+            f"{path} is no compose file: its top is not a mapping.", remedy="start it with `services:`."
+        )
+    return document
+
+
+def _syntax_error(path: Path, problem: yaml.MarkedYAMLError) -> ComposeFileError:
+    mark = problem.problem_mark or problem.context_mark
+    where = f"{path}:{mark.line + 1}" if mark else str(path)
+    told = problem.problem or problem.context or str(problem)
+    snippet = mark.get_snippet(indent=0) if mark else None
+    return ComposeFileError(
+        f"{where}: {told}.",
+        details=snippet.splitlines() if snippet else (),
+        remedy="correct that line; `docker compose config` checks the file too.",
+    )
+
+
+def natural(value: Any) -> Any:
+    """``value`` with plain words as what YAML takes them for: numbers, true, false. For ``x-`` parts."""
+    if isinstance(value, Mapping):
+        return {str(key): natural(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [natural(item) for item in value]
+    if isinstance(value, Text) and value.plain:
+        return _number_or_word(str(value))
+    return str(value) if isinstance(value, str) else value
+
+
+def _number_or_word(word: str) -> object:
+    if word in ("true", "True", "TRUE", "false", "False", "FALSE"):
+        return word.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
