@@ -22,6 +22,9 @@ MAX_DEPTH = 24
 OPTIONAL_DEPTH = 4
 """Deeper than this, optional properties and items are left out, which ends recursive schemas."""
 
+BUDGET = 2_000
+"""After so many values the rest is filled as if it were deep."""
+
 FORMATS = {
     "date-time": "2026-01-15T12:00:00Z",
     "date": "2026-01-15",
@@ -70,8 +73,14 @@ class _Filler:
     def __init__(self, root: Json, seed: int) -> None:
         self._root = root
         self._seed = seed
+        self._spent = 0
+
+    def _lean(self, depth: int) -> bool:
+        """Whether to fill no more than must be, so that recursive schemas come to an end."""
+        return depth >= OPTIONAL_DEPTH or self._spent > BUDGET
 
     def value(self, schema: Json, *, name: str, depth: int) -> Json:
+        self._spent += 1
         if schema is False or depth > MAX_DEPTH:
             raise Unfillable(name)
         if not isinstance(schema, Mapping):
@@ -120,21 +129,23 @@ class _Filler:
     def _from_union(self, schema: Schema, union: str, name: str, depth: int) -> Json:
         rest = {key: value for key, value in schema.items() if key != union}
         branches = schema[union]
-        start = self._seed % len(branches) if depth <= OPTIONAL_DEPTH else 0
+        start = 0 if self._lean(depth) else self._seed % len(branches)
         order = [*branches[start:], *branches[:start]]
-        if depth > OPTIONAL_DEPTH:  # what ends a recursion soonest comes first
+        if self._lean(depth):  # what ends a recursion soonest comes first
             order.sort(key=lambda branch: isinstance(branch, Mapping) and ("$ref" in branch or "properties" in branch))
         spare: list[Json] = []
-        for branch in order:
-            if not isinstance(branch, Mapping):
-                continue
-            try:
-                found = self.value(merge(rest, self._resolved(branch, depth)), name=name, depth=depth + 1)
-            except Unfillable:
-                continue
-            if valid(found, schema, self._root):
-                return found
-            spare.append(found)
+        for seed in (self._seed, 0, 1) if not self._lean(depth) else (self._seed,):
+            filler = self if seed == self._seed else _Filler(self._root, seed)
+            for branch in order:
+                if not isinstance(branch, Mapping):
+                    continue
+                try:
+                    found = filler.value(merge(rest, self._resolved(branch, depth)), name=name, depth=depth + 1)
+                except Unfillable:
+                    continue
+                if valid(found, schema, self._root):
+                    return found
+                spare.append(found)
         if spare:
             return spare[0]
         raise Unfillable(name)
@@ -166,7 +177,7 @@ class _Filler:
     def _object(self, schema: Schema, name: str, depth: int) -> dict[str, Json]:
         properties = _mapping(schema.get("properties"))
         required = [str(key) for key in schema.get("required") or ()]
-        optional = [key for key in properties if key not in required] if depth < OPTIONAL_DEPTH else []
+        optional = [key for key in properties if key not in required] if not self._lean(depth) else []
         filled: dict[str, Json] = {}
         for key in [*(k for k in properties if k in required), *(k for k in required if k not in properties)]:
             filled[key] = self.value(self._property(schema, key), name=key, depth=depth + 1)
@@ -217,7 +228,7 @@ class _Filler:
             prefix, items = items, schema.get("additionalItems", True)
         least = int(schema.get("minItems", 0))
         most = schema.get("maxItems", math.inf)
-        wanted = max(least, min(max(1, len(prefix)), most) if depth < OPTIONAL_DEPTH else 0)
+        wanted = max(least, min(max(1, len(prefix)), most) if not self._lean(depth) else 0)
         filled: list[Json] = []
         if "contains" in schema:
             least = wanted = max(least, wanted, int(schema.get("minContains", 1)))
