@@ -1,0 +1,55 @@
+"""Applies the steps of a plan to one database, each in a session as fresh as if psql had run it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from realstack.model import Endpoint
+from realstack.services.postgres import connect_arguments
+from realstack.state.sources import Step
+
+if TYPE_CHECKING:
+    import asyncpg
+
+
+async def apply_steps(endpoint: Endpoint, steps: Sequence[Step], root: Path) -> None:
+    """Apply all ``steps`` in order to the database that ``endpoint`` names; no connection stays open.
+
+    :raises MigrationFailed: a migration failed; the database is left half-made, for the caller to drop.
+    :raises SeedFailed: a seed failed; the same.
+    """
+    import asyncpg
+
+    connection: asyncpg.Connection | None = None
+    try:
+        for step in steps:
+            if step.kind in ("alembic", "python"):
+                from realstack.state.source_process import run_source
+
+                await run_source(step, endpoint, root)
+                continue
+            if connection is None:
+                connection = await asyncpg.connect(**connect_arguments(endpoint))
+            await _apply_file(connection, step)
+            # A dump ends with an empty search_path; the next file must not inherit that.
+            await connection.execute("DISCARD ALL")
+    finally:
+        if connection is not None:
+            await connection.close()
+
+
+async def _apply_file(connection: asyncpg.Connection, step: Step) -> None:
+    if step.kind == "sql":
+        from realstack.state.sql_file import apply_sql
+
+        await apply_sql(connection, step)
+    elif step.kind == "csv":
+        from realstack.state.seed_csv import apply_csv
+
+        await apply_csv(connection, step)
+    else:
+        from realstack.state.seed_yaml import apply_yaml
+
+        await apply_yaml(connection, step)

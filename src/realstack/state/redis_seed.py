@@ -1,0 +1,233 @@
+"""Redis seeds: YAML of keys to the commands that write them. Pure but for reading the files.
+
+Short forms: a scalar is a string, a list a list, a map a hash. The long form
+``{type: zset, value: {…}, ttl_s: 60}`` says all: see ``docs/known_state.md``. Scalars are taken as they
+stand in the file: ``yes`` is the string ``yes``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from realstack.errors import SeedFailed
+from realstack.model import RedisPlan
+from realstack.state.catalog import nearest
+from realstack.state.sources import files_below, missing_path, shown_path
+from realstack.state.yaml_nodes import At, is_null, jsonable, literal, plain
+
+Command = tuple[bytes | str | int, ...]
+
+_OPTIONS = ("type", "value", "ttl_s", "groups")
+_ZSET_PAIR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One command of a seed, and where in which file it stands."""
+
+    command: Command
+    key: str
+    where: str
+
+
+def read_redis_seed(plan: RedisPlan) -> list[Write]:
+    """All commands of the plan's files, in order.
+
+    :raises SeedFailed: a file is missing or not understood; the sentence names file, line and key.
+    """
+    writes: list[Write] = []
+    seen: dict[str, str] = {}
+    for path in _files(plan):
+        at = At(shown_path(path, plan.root), SeedFailed)
+        root = at.root(path)
+        if root is None:
+            continue
+        for key, node in at.pairs(root):
+            if key.value in seen:
+                raise at.failed(key, f"the key {key.value!r} stands in {seen[key.value]} already.", "keep one.")
+            seen[key.value] = at.where(key)
+            entry = _Entry(at, key, node)
+            writes.extend(Write(command, key.value, at.where(key)) for command in entry.commands())
+    return writes
+
+
+def _files(plan: RedisPlan) -> list[Path]:
+    paths: list[Path] = []
+    for source in plan.seed:
+        path = plan.root / source
+        if path.is_dir():
+            paths.extend(files_below(path, (".yaml", ".yml")))
+        elif path.is_file():
+            paths.append(path)
+        else:
+            problem, remedy = missing_path(source, path)
+            raise SeedFailed(problem, remedy=remedy)
+    return paths
+
+
+class _Entry:
+    """One key of a seed on its way to commands."""
+
+    def __init__(self, at: At, key: yaml.ScalarNode, node: yaml.Node) -> None:
+        self.at = at
+        self.key = literal(key)
+        self.name = key.value
+        self.node = node
+        self.kind, self.value, self.options = self._form()
+
+    def commands(self) -> list[Command]:
+        """The commands that write the key, its time to live last."""
+        if is_null(self.value):
+            raise self._failed(self.value, "there is no value", 'write "" for an empty string.')
+        commands = KINDS[self.kind](self, self.value)
+        if not commands:
+            raise self._failed(self.value, "it is empty, and Redis keeps no empty keys", "take the key out.")
+        if (groups := self.options.get("groups")) is not None:
+            commands.extend(self._groups(groups))
+        if (ttl := self.options.get("ttl_s")) is not None:
+            commands.append(("PEXPIRE", self.key, self._milliseconds(ttl)))
+        return commands
+
+    def _form(self) -> tuple[str, yaml.Node, dict[str, yaml.Node]]:
+        node = self.node
+        if isinstance(node, yaml.MappingNode):
+            options = {key.value: value for key, value in self.at.pairs(node)}
+            if "value" in options and set(options) <= set(_OPTIONS):
+                declared = options.get("type")
+                kind = declared.value if isinstance(declared, yaml.ScalarNode) else _short(options["value"])
+                if kind not in KINDS:
+                    raise self._failed(node, f"there is no type {kind!r}", nearest(str(kind), tuple(KINDS)))
+                return str(kind), options["value"], options
+        return _short(node), node, {}
+
+    def as_string(self, node: yaml.Node) -> list[Command]:
+        return [("SET", self.key, self._scalar(node))]
+
+    def as_hash(self, node: yaml.Node) -> list[Command]:
+        pairs = [part for name, value in self._map(node) for part in (literal(name), self._scalar(value))]
+        return [("HSET", self.key, *pairs)] if pairs else []
+
+    def as_list(self, node: yaml.Node) -> list[Command]:
+        return self._members("RPUSH", node)
+
+    def as_set(self, node: yaml.Node) -> list[Command]:
+        return self._members("SADD", node)
+
+    def as_hyperloglog(self, node: yaml.Node) -> list[Command]:
+        return self._members("PFADD", node)
+
+    def as_zset(self, node: yaml.Node) -> list[Command]:
+        parts: list[bytes] = []
+        for member, score in self._scored(node):
+            parts.extend((self._number(score), member))
+        return [("ZADD", self.key, *parts)] if parts else []
+
+    def as_bitmap(self, node: yaml.Node) -> list[Command]:
+        return [("SETBIT", self.key, self._number(item), 1) for item in self._list(node)]
+
+    def as_geo(self, node: yaml.Node) -> list[Command]:
+        parts: list[bytes] = []
+        for name, position in self._map(node):
+            place = self._list(position)
+            if len(place) != _ZSET_PAIR:
+                raise self._failed(position, f"{name.value!r} needs a place", "write it as [longitude, latitude].")
+            parts.extend((self._number(place[0]), self._number(place[1]), literal(name)))
+        return [("GEOADD", self.key, *parts)] if parts else []
+
+    def as_stream(self, node: yaml.Node) -> list[Command]:
+        """Entries are maps of fields, or ``{id: 5-1, fields: {…}}``; without an id the n-th is ``n-0``."""
+        commands: list[Command] = []
+        for number, item in enumerate(self._list(node), start=1):
+            parts = {name.value: value for name, value in self._map(item)}
+            identity, fields = f"{number}-0".encode(), item
+            if set(parts) == {"id", "fields"}:
+                identity, fields = self._scalar(parts["id"]), parts["fields"]
+            pairs = [part for name, value in self._map(fields) for part in (literal(name), self._scalar(value))]
+            commands.append(("XADD", self.key, identity, *pairs))
+        return commands
+
+    def as_json(self, node: yaml.Node) -> list[Command]:
+        return [("JSON.SET", self.key, "$", json.dumps(jsonable(plain(node)), ensure_ascii=False))]
+
+    def _groups(self, node: yaml.Node) -> list[Command]:
+        if self.kind != "stream":
+            raise self._failed(node, "only a stream has groups", "take `groups` out.")
+        return [("XGROUP", "CREATE", self.key, literal(name), self._scalar(last)) for name, last in self._map(node)]
+
+    def _members(self, command: str, node: yaml.Node) -> list[Command]:
+        members = [self._scalar(item) for item in self._list(node)]
+        return [(command, self.key, *members)] if members else []
+
+    def _scored(self, node: yaml.Node) -> list[tuple[bytes, yaml.Node]]:
+        """``{member: score}``, or ``[[member, score], …]`` for members that are no plain words."""
+        if isinstance(node, yaml.MappingNode):
+            return [(literal(name), score) for name, score in self._map(node)]
+        pairs = []
+        for item in self._list(node):
+            pair = self._list(item)
+            if len(pair) != _ZSET_PAIR:
+                raise self._failed(item, "a member needs a score", "write it as [member, score].")
+            pairs.append((self._scalar(pair[0]), pair[1]))
+        return pairs
+
+    def _map(self, node: yaml.Node) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
+        if not isinstance(node, yaml.MappingNode):
+            raise self._failed(node, f"a {self.kind} is written as a map", "write `name: value` lines.")
+        return [*self.at.pairs(node)]
+
+    def _list(self, node: yaml.Node) -> list[yaml.Node]:
+        if not isinstance(node, yaml.SequenceNode):
+            raise self._failed(node, f"a {self.kind} is written as a list", "write `- value` lines.")
+        return [*node.value]
+
+    def _scalar(self, node: yaml.Node) -> bytes:
+        if not isinstance(node, yaml.ScalarNode) or is_null(node):
+            raise self._failed(
+                node,
+                f"a {self.kind} holds plain values only",
+                "quote it as a string (JSON is one), or use `type: json` where the server has that module.",
+            )
+        return literal(node)
+
+    def _number(self, node: yaml.Node) -> bytes:
+        value = self._scalar(node)
+        try:
+            float(value)
+        except ValueError as problem:
+            raise self._failed(node, f"{value.decode()!r} is not a number", "write a number.") from problem
+        return value.replace(b".inf", b"inf").replace(b".Inf", b"inf")
+
+    def _milliseconds(self, node: yaml.Node) -> int:
+        milliseconds = int(float(self._number(node)) * 1000)
+        if milliseconds <= 0:
+            raise self._failed(node, "ttl_s must be more than zero", "write seconds, such as 60 or 0.5.")
+        return milliseconds
+
+    def _failed(self, node: yaml.Node, problem: str, remedy: str) -> Exception:
+        return self.at.failed(node, f"the key {self.name!r}: {problem}.", remedy)
+
+
+KINDS: dict[str, Callable[[_Entry, yaml.Node], list[Command]]] = {
+    "string": _Entry.as_string,
+    "hash": _Entry.as_hash,
+    "list": _Entry.as_list,
+    "set": _Entry.as_set,
+    "zset": _Entry.as_zset,
+    "stream": _Entry.as_stream,
+    "bitmap": _Entry.as_bitmap,
+    "hyperloglog": _Entry.as_hyperloglog,
+    "geo": _Entry.as_geo,
+    "json": _Entry.as_json,
+}
+
+
+def _short(node: yaml.Node) -> str:
+    """The type that a value without one has."""
+    if isinstance(node, yaml.MappingNode):
+        return "hash"
+    return "list" if isinstance(node, yaml.SequenceNode) else "string"

@@ -1,0 +1,116 @@
+"""YAML with line numbers: files as node trees, and their values as plain Python."""
+
+from __future__ import annotations
+
+import math
+from base64 import b64decode
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from realstack.errors import RealstackError
+
+_MERGE = "tag:yaml.org,2002:merge"
+_BINARY = "tag:yaml.org,2002:binary"
+_NULL = "tag:yaml.org,2002:null"
+
+
+class At:
+    """A place in a YAML file, and the class of error that is raised for it."""
+
+    def __init__(self, shown: str, error: type[RealstackError]) -> None:
+        self.shown = shown
+        self.error = error
+
+    def where(self, node: yaml.Node) -> str:
+        """``seed.yaml:12``."""
+        return f"{self.shown}:{node.start_mark.line + 1}"
+
+    def failed(self, node: yaml.Node, problem: str, remedy: str) -> RealstackError:
+        """The error for ``node``."""
+        return self.error(f"{self.where(node)}: {problem}", remedy=remedy)
+
+    def root(self, path: Path) -> yaml.MappingNode | None:
+        """The file's outermost mapping; None for an empty file.
+
+        :raises RealstackError: it is not YAML, or something else than a mapping.
+        """
+        try:
+            node = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as problem:
+            mark = problem.problem_mark or problem.context_mark
+            line = f":{mark.line + 1}" if mark else ""
+            raise self.error(
+                f"{self.shown}{line}: this is not YAML: {problem.problem or problem.context}.",
+                remedy="mend the YAML at that line.",
+            ) from problem
+        except (yaml.YAMLError, UnicodeDecodeError) as problem:
+            raise self.error(
+                f"{self.shown}: this is not YAML: {problem}", remedy="store it as UTF-8 YAML."
+            ) from problem
+        if node is None or (isinstance(node, yaml.ScalarNode) and node.tag == _NULL):
+            return None
+        if not isinstance(node, yaml.MappingNode):
+            raise self.failed(node, "the file must be a mapping of names.", "begin a line with `name:`.")
+        return node
+
+    def pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
+        """Keys and values of a mapping, ``<<`` merged in.
+
+        :raises RealstackError: a key is no plain word, or stands there twice.
+        """
+        # Flattening rewrites the node's list in place, which is harmless to do twice; keys of the mapping
+        # itself come after the merged ones and win over them.
+        own = {id(key) for key, _ in node.value if key.tag != _MERGE}
+        yaml.SafeLoader("").flatten_mapping(node)
+        merged: dict[str, tuple[yaml.ScalarNode, yaml.Node]] = {}
+        seen: set[str] = set()
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise self.failed(key, "a name must be a plain word.", "write it as text.")
+            if id(key) in own:
+                if key.value in seen:
+                    raise self.failed(key, f"{key.value!r} stands here twice.", "keep one of them.")
+                seen.add(key.value)
+            merged[key.value] = (key, value)
+        yield from merged.values()
+
+
+def plain(node: yaml.Node) -> Any:
+    """The node's value as plain Python, as YAML's own types have it."""
+    loader = yaml.SafeLoader("")
+    return loader.construct_object(node, deep=True)
+
+
+def jsonable(value: Any) -> Any:
+    """``value`` as JSON can hold it, in the form that PostgreSQL reads back into the column's type."""
+    if isinstance(value, dict):
+        return {str(key): jsonable(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(each) for each in value]
+    if isinstance(value, set):
+        return [jsonable(each) for each in sorted(value, key=str)]
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value).replace("inf", "Infinity").replace("nan", "NaN")
+    return value
+
+
+def is_null(node: yaml.Node) -> bool:
+    """Whether nothing stands there (``~``, ``null`` or an empty value)."""
+    return isinstance(node, yaml.ScalarNode) and node.tag == _NULL
+
+
+def literal(node: yaml.ScalarNode) -> bytes:
+    """The scalar as it stands in the file: ``yes`` stays ``yes``. ``!!binary`` gives its bytes."""
+    return b64decode(node.value) if node.tag == _BINARY else node.value.encode()

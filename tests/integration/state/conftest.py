@@ -1,0 +1,76 @@
+"""One Postgres and one Redis for this folder's tests, as the embedded provider runs them."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import psutil
+import pytest
+
+from realstack.handles.background import BackgroundLoop
+from realstack.model import Endpoint, Run, ServiceSpec
+from realstack.providers.embedded import Embedded
+from realstack.readiness import until_ready
+from realstack.registry import new_run_id
+from realstack.services import service
+
+SPECS = {
+    "postgres": ServiceSpec(
+        "postgres", "postgres", "postgres", 5432, environment={"POSTGRES_PASSWORD": "p%40 s'x", "POSTGRES_DB": "app"}
+    ),
+    "redis": ServiceSpec("redis", "redis", "redis", 6379),
+}
+
+
+@pytest.fixture(scope="session")
+def endpoints() -> Iterator[Mapping[str, Endpoint]]:
+    loop = BackgroundLoop()
+    folder = Path(tempfile.mkdtemp(prefix="realstack-test-state-"))
+    folder.chmod(0o711)
+    own = psutil.Process()
+    run = Run(new_run_id(), folder, os.getpid(), own.create_time(), "tests")
+    provider = Embedded({name: service(spec.kind).recipe(spec) for name, spec in SPECS.items()})
+    try:
+        running = loop.enter(provider.running(list(SPECS.values()), run))
+        found: dict[str, Endpoint] = {}
+        for name, spec in SPECS.items():
+            kind, process = service(spec.kind), running[name]
+            endpoint = kind.endpoint(spec, process.address, "embedded")
+            found[name] = loop.run(
+                until_ready(
+                    name,
+                    lambda kind=kind, endpoint=endpoint: kind.probe(endpoint),  # type: ignore[misc]
+                    within_s=30,
+                    died=process.died,
+                    log=process.log_lines,
+                )
+            )
+        yield found
+    finally:
+        loop.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres(endpoints: Mapping[str, Endpoint]) -> Endpoint:
+    return endpoints["postgres"]
+
+
+@pytest.fixture
+def redis_server(endpoints: Mapping[str, Endpoint]) -> Endpoint:
+    return endpoints["redis"]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Writes a file below the test's project root, folders included."""
+
+    def written(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return written
