@@ -1,0 +1,258 @@
+"""Images: whether they are here, whether they could be had, and getting them by pull or build."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from realstack.errors import ImageUnavailable, ServiceStartFailed
+from realstack.model import Build, Run, ServiceSpec, tail
+from realstack.providers.docker_engine import Engine, ask, client_of
+
+if TYPE_CHECKING:
+    import docker
+
+REGISTRY_ANSWERS_WITHIN_S = 4.0
+BUILD_LABEL = "realstack.build"
+_MOST_FILES = 3000
+"""A build context with more files is not hashed: the builder's own cache is as fast then."""
+_FROM = re.compile(r"^FROM\s+(?:--\S+\s+)*(?P<image>\S+)(?:\s+AS\s+(?P<name>\S+))?", re.IGNORECASE)
+_ARG = re.compile(r"^ARG\s+(?P<name>\w+)(?:=(?P<value>\S*))?", re.IGNORECASE)
+_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))")
+
+
+def missing_images(engine: Engine, specs: Sequence[ServiceSpec]) -> str | None:
+    """Which image is neither here nor to be had from its registry, and why; None if none is.
+
+    For an image that is to be built that asks for the images that it is built from.
+    """
+    wanted = [image for spec in specs for image in _wanted(engine, spec)]
+    absent = [image for image in dict.fromkeys(wanted) if not is_here(engine, image)]
+    with ThreadPoolExecutor(max_workers=8) as threads:
+        problems = list(threads.map(lambda image: _why_not_pullable(engine, image), absent))
+    return next((problem for problem in problems if problem), None)
+
+
+def _wanted(engine: Engine, spec: ServiceSpec) -> list[str]:
+    if spec.build is None:
+        return [spec.image] if spec.image else []
+    if is_here(engine, tag_of(spec)):
+        return []
+    return base_images(spec.build)
+
+
+def is_here(engine: Engine, image: str) -> bool:
+    """Whether the engine holds that image."""
+    try:
+        status, _ = ask(engine, f"/images/{quote(image, safe='/:@')}/json", within_s=REGISTRY_ANSWERS_WITHIN_S)
+    except OSError:
+        return _is_here_by_sdk(engine, image)
+    return status == http.client.OK
+
+
+def _is_here_by_sdk(engine: Engine, image: str) -> bool:
+    import docker
+
+    with client_of(engine) as client:
+        try:
+            client.images.get(image)
+        except docker.errors.ImageNotFound:
+            return False
+    return True
+
+
+def _why_not_pullable(engine: Engine, image: str) -> str | None:
+    """Ask the registry through the engine, with the user's own credentials, without pulling."""
+    import docker
+    import requests
+
+    try:
+        with client_of(engine, timeout_s=REGISTRY_ANSWERS_WITHIN_S) as client:
+            client.images.get_registry_data(image)
+    except docker.errors.APIError as problem:
+        return f"the image {image} is not here and cannot be pulled: {_explanation(problem)}"
+    except requests.exceptions.RequestException:
+        return f"the image {image} is not here, and its registry gave no answer within {REGISTRY_ANSWERS_WITHIN_S:g} s"
+    return None
+
+
+def base_images(build: Build) -> list[str]:
+    """The images that a Dockerfile builds upon, its ``ARG`` before ``FROM`` filled in. Empty if it is unreadable."""
+    try:
+        lines = build.dockerfile.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    arguments: dict[str, str] = {}
+    stages: set[str] = {"scratch"}
+    images: list[str] = []
+    for line in lines:
+        if (argument := _ARG.match(line)) and not images:
+            name = argument["name"]
+            arguments[name] = build.args.get(name, (argument["value"] or "").strip("\"'"))
+        elif found := _FROM.match(line):
+            image = _VARIABLE.sub(lambda name: arguments.get(name[1] or name[3]) or name[2] or "", found["image"])
+            if image.lower() not in stages:
+                images.append(image)
+            stages.add((found["name"] or "").lower())
+    return images
+
+
+def tag_of(spec: ServiceSpec) -> str:
+    """The image that the service runs: the declared one, or the tag of what is built for it."""
+    return spec.image or f"realstack-{spec.compose_name}"
+
+
+def ensure_image(client: docker.DockerClient, engine: Engine, spec: ServiceSpec, run: Run, pull_within_s: float) -> str:
+    """Make the service's image be here, by pull or build, and return its tag. Blocking.
+
+    What is built carries the hash of its context: it is built again once that differs. An image of that tag
+    which nobody built from this declaration is taken as it is.
+
+    :raises ImageUnavailable: it cannot be pulled.
+    :raises ServiceStartFailed: it cannot be built (stage ``build``).
+    """
+    image = tag_of(spec)
+    labels = _labels_here(client, image)
+    if spec.build is None:
+        if labels is None:
+            pull(client, image, spec, pull_within_s)
+        return image
+    digest = context_hash(spec.build)
+    is_given = labels is not None and BUILD_LABEL not in labels and "com.docker.compose.project" not in labels
+    if labels is None or (not is_given and (digest is None or labels.get(BUILD_LABEL) != digest)):
+        build_image(engine, spec, spec.build, tag=image, digest=digest, run=run)
+    return image
+
+
+def _labels_here(client: docker.DockerClient, image: str) -> dict[str, str] | None:
+    import docker
+
+    try:
+        return client.images.get(image).labels or {}
+    except docker.errors.ImageNotFound:
+        return None
+
+
+def pull(client: docker.DockerClient, image: str, spec: ServiceSpec, within_s: float) -> None:
+    """Pull ``image``.
+
+    :raises ImageUnavailable: the registry does not give it, or not within ``within_s`` seconds.
+    """
+    import docker
+    import requests
+
+    deadline = time.monotonic() + within_s
+    repository, tag = docker.utils.parse_repository_tag(image)
+    remedy = (
+        f"check the name in the compose file and `docker pull {image}`; where nothing can be pulled, "
+        "`make images` builds the images, and REALSTACK_PROVIDER=embedded needs none."
+    )
+    try:
+        for event in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+            if "error" in event:
+                raise ImageUnavailable(
+                    f"Service {spec.name!r} needs the image {image}, which cannot be pulled: {event['error']}.",
+                    remedy=remedy,
+                )
+            if time.monotonic() > deadline:
+                raise ImageUnavailable(
+                    f"Service {spec.name!r} needs the image {image}, which was not pulled within {within_s:g} s.",
+                    remedy=f"`docker pull {image}` once by hand, or raise [tool.realstack] pull_within_s.",
+                )
+    except (docker.errors.APIError, requests.exceptions.RequestException) as problem:
+        raise ImageUnavailable(
+            f"Service {spec.name!r} needs the image {image}, which is not here and cannot be pulled: "
+            f"{_explanation(problem)}.",
+            remedy=remedy,
+        ) from problem
+
+
+def build_image(engine: Engine, spec: ServiceSpec, build: Build, *, tag: str, digest: str | None, run: Run) -> None:
+    """Build by the command ``docker`` with BuildKit, which alone knows secrets and per-file ignore lists.
+
+    :raises ServiceStartFailed: it failed, or there is no such command.
+    """
+    command = ["docker", "build", "--progress=plain", "--file", str(build.dockerfile), "--tag", tag]
+    command += ["--label", f"{BUILD_LABEL}={digest or 'unknown'}"]
+    command += [word for name, value in build.args.items() for word in ("--build-arg", f"{name}={value}")]
+    command += [word for name, file in build.secrets.items() for word in ("--secret", f"id={name},src={file}")]
+    command += ["--target", build.target] if build.target else []
+    command += ["--network", build.network] if build.network else []
+    environment = {**os.environ, **engine.environment(), "DOCKER_BUILDKIT": "1", "REALSTACK_RUN": run.run_id}
+    began = time.monotonic()
+    try:
+        built = subprocess.run(
+            [*command, str(build.context)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except FileNotFoundError as problem:
+        raise ServiceStartFailed(
+            spec.name,
+            "build",
+            problem="its image is to be built, and there is no command `docker`",
+            remedy=f"install Docker's command line with buildx, or build {tag} elsewhere.",
+        ) from problem
+    if built.returncode:
+        raise ServiceStartFailed(
+            spec.name,
+            "build",
+            problem=f"the image {tag} could not be built from {build.dockerfile}",
+            after_s=time.monotonic() - began,
+            log_tail=tail(built.stdout.splitlines()),
+            remedy="correct the Dockerfile or its arguments; see the builder's words above.",
+        )
+
+
+def context_hash(build: Build) -> str | None:
+    """A hash of all that goes into the image, by content; None where the context is too big to read each time."""
+    digest = hashlib.sha256(json.dumps([build.target, dict(sorted(build.args.items()))]).encode())
+    with contextlib.suppress(OSError):
+        digest.update(build.dockerfile.read_bytes())
+    for count, file in enumerate(_context_files(build)):
+        if count > _MOST_FILES:
+            return None
+        digest.update(f"{file.relative_to(build.context)}\0".encode())
+        with contextlib.suppress(OSError):
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _context_files(build: Build) -> Iterator[Path]:
+    from docker.utils.build import PatternMatcher
+
+    own = build.dockerfile.with_name(f"{build.dockerfile.name}.dockerignore")
+    ignore = own if own.is_file() else build.context / ".dockerignore"
+    lines = ignore.read_text(encoding="utf-8").splitlines() if ignore.is_file() else []
+    patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    found: Iterator[str] = PatternMatcher(patterns).walk(str(build.context))
+    files = sorted(build.context / name for name in _first(found, _MOST_FILES * 2))
+    return (file for file in files if file.is_file() and file.suffix != ".pyc")
+
+
+def _first(found: Iterator[str], count: int) -> Iterator[str]:
+    for number, name in enumerate(found):
+        if number > count:
+            return
+        yield name
+
+
+def _explanation(problem: Any) -> str:
+    """The engine's own words, without the SDK's wrapping."""
+    return str(getattr(problem, "explanation", None) or problem).strip().rstrip(".")
