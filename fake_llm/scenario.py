@@ -14,7 +14,8 @@ MISSING = object()
 """What :func:`at_path` finds where there is nothing; unlike None it is no JSON value."""
 
 PLACEHOLDERS = ("user", "system", "model", "dialect", "turn", "tool_result", "session")
-_PLACEHOLDER = re.compile(r"\{(" + "|".join(PLACEHOLDERS) + r")\}")
+_PLACEHOLDER = re.compile(r"\{\{(?P<literal>\w+)\}\}|\{(?P<name>\w+)\}")
+"""A word in braces; in double braces it is no placeholder, and loses one pair."""
 _PATH_STEP = re.compile(r"[^.\[\]]+")
 
 
@@ -110,7 +111,7 @@ class Answer:
             "tool_result": turn.tool_results[-1].text if turn.tool_results else "",
             "session": session,
         }
-        return replace(self.reply, text=_PLACEHOLDER.sub(lambda hit: values[hit[1]], self.reply.text))
+        return replace(self.reply, text=_PLACEHOLDER.sub(lambda hit: _filled(hit, values), self.reply.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,12 @@ def at_path(body: Json, path: str) -> Json:
 
 def unknown_placeholders(template: str) -> list[str]:
     """Words in braces that look like placeholders and are none."""
-    return [word for word in re.findall(r"\{(\w+)\}", template) if word not in PLACEHOLDERS]
+    words = [hit["name"] for hit in _PLACEHOLDER.finditer(template)]
+    return [word for word in words if word is not None and word not in PLACEHOLDERS]
+
+
+def _filled(hit: re.Match[str], values: Mapping[str, str]) -> str:
+    return values[hit["name"]] if hit["name"] is not None else f"{{{hit['literal']}}}"
 
 
 def _is_index(step: str, value: list[Json]) -> bool:
