@@ -166,7 +166,9 @@ async def await_known_state(start: Start) -> None:
     async with asyncio.TaskGroup() as tasks:
         for spec in start.environment.settings.specs:
             tasks.create_task(_ready_and_seeded(start, spec))
-    start.environment.timings["ready"] = start.seconds()
+    environment = start.environment
+    environment.endpoints = {name: environment.endpoints[name] for name in environment.choices}
+    environment.timings["ready"] = start.seconds()
 
 
 STAGES: tuple[Callable[[Start], Awaitable[None]], ...] = (choose_providers, start_services, await_known_state)
@@ -174,11 +176,12 @@ STAGES: tuple[Callable[[Start], Awaitable[None]], ...] = (choose_providers, star
 
 @asynccontextmanager
 async def running_environment(
-    settings: Settings, *, name: str = "", listen: Listener = lambda event: None
+    settings: Settings, *, name: str = "", stands: bool = False, listen: Listener = lambda event: None
 ) -> AsyncIterator[Environment]:
     """Start the services of ``settings`` at their known state; on exit nothing of them is left.
 
-    ``name`` writes a record to which other processes may attach.
+    ``name`` writes a record to which other processes may attach; ``stands`` also lends a database and a Redis
+    for as long as the environment is up, and records them.
 
     :raises RealstackError: something could not start; all that had started is gone again.
     """
@@ -196,7 +199,8 @@ async def running_environment(
             except BaseExceptionGroup as group:
                 raise first_cause(group) from group
             if name:
-                registry.write(recorded(environment, record))
+                standing = await stack.enter_async_context(_standing(environment)) if stands else {}
+                registry.write(recorded(environment, record, standing))
             yield environment
     finally:
         shutil.rmtree(run.folder, ignore_errors=True)
@@ -227,11 +231,47 @@ async def attach(settings: Settings, record: registry.Record) -> Environment:
     return environment
 
 
-def recorded(environment: Environment, record: registry.Record) -> registry.Record:
+@asynccontextmanager
+async def _standing(environment: Environment) -> AsyncIterator[dict[str, Endpoint]]:
+    """What is lent for as long as the environment is up."""
+    from realstack.state.clones import Databases
+    from realstack.state.redis_state import RedisState
+
+    lent: dict[str, Endpoint] = {}
+    async with AsyncExitStack() as stack:
+        run_id = environment.run.run_id
+        if environment.template is not None:
+            databases = Databases(environment.endpoint(POSTGRES), environment.template, "up", run_id)
+            stack.push_async_callback(databases.close)
+            lent[POSTGRES] = await databases.lend()
+        if REDIS in environment.endpoints:
+            redis = RedisState(environment.endpoint(REDIS), environment.settings.redis, "up", run_id)
+            stack.push_async_callback(redis.close)
+            lent[REDIS] = await redis.lend()
+        yield lent
+
+
+async def reset_standing(settings: Settings, record: registry.Record) -> None:
+    """Bring what an environment lends while it is up back to the known state of ``settings``, from any process.
+
+    :raises RealstackError: a service does not answer, or the known state cannot be built.
+    """
+    from realstack.state.clones import restore
+    from realstack.state.redis_state import restore_redis
+
+    if POSTGRES in record.standing:
+        template = await prepare_template(record.endpoints[POSTGRES], settings.postgres)
+        await restore(record.standing[POSTGRES], template)
+    if REDIS in record.standing:
+        await restore_redis(record.standing[REDIS], settings.redis)
+
+
+def recorded(environment: Environment, record: registry.Record, standing: Mapping[str, Endpoint]) -> registry.Record:
     """The record of an environment that is ready."""
     return replace(
         record,
         ready=True,
+        standing=standing,
         choices=environment.choices,
         endpoints=environment.endpoints,
         timings=environment.timings,

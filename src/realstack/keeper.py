@@ -141,7 +141,8 @@ async def _keep(order: Mapping[str, Any]) -> int:
         loop.add_signal_handler(number, end_now)
     try:
         settings = load_settings(Path(order["root"]), overrides=order["overrides"])
-        async with running_environment(settings, name=order["name"], listen=_tell):
+        stands = order["serves_pid"] is None
+        async with running_environment(settings, name=order["name"], stands=stands, listen=_tell):
             started = True
             _close_stdout()
             await _until_useless(stop, order)

@@ -45,8 +45,8 @@ def new_run_id() -> str:
 class Record:
     """What is known of a run. ``name`` is set where others may attach; ``ready`` once they may, ``error`` if never.
 
-    ``state`` names the known state; ``timings`` are seconds from the start of the run; ``docker_host`` is
-    None where no engine was used.
+    ``timings`` are seconds from the start of the run. ``standing`` are the database and the Redis that
+    `realstack up` lends for as long as it is up, for applications and commands; tests get their own.
     """
 
     run: Run
@@ -56,7 +56,7 @@ class Record:
     exit_code: int = 0
     choices: Mapping[str, Choice] = field(default_factory=dict)
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
-    template: Mapping[str, Any] = field(default_factory=dict)
+    standing: Mapping[str, Endpoint] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
     fingerprint: str = ""
 
@@ -127,6 +127,7 @@ def _read(path: Path) -> Record | None:
             run=Run(**{**run, "folder": Path(run["folder"])}),
             choices={name: Choice(**choice) for name, choice in raw.pop("choices").items()},
             endpoints={name: _endpoint(value) for name, value in raw.pop("endpoints").items()},
+            standing={name: _endpoint(value) for name, value in raw.pop("standing").items()},
             **raw,
         )
     except (OSError, ValueError, TypeError, KeyError):

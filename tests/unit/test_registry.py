@@ -68,7 +68,7 @@ def test_a_record_whose_owner_is_dead_is_not_found_but_still_listed() -> None:
 def test_a_file_that_is_half_written_or_of_another_version_is_passed_over() -> None:
     registry.write(record())
     (registry.runs_folder() / "broken.json").write_text('{"run": {')
-    (registry.runs_folder() / "other.json").write_text('{"run": {}, "unknown": 1, "choices": {}, "endpoints": {}}')
+    (registry.runs_folder() / "other.json").write_text('{"run": {}, "unknown": 1, "choices": {}, "endpoints": {}, "standing": {}}')
     assert [found.run.run_id for found in registry.records()] == ["r1"]
 
 

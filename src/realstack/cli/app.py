@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
@@ -19,7 +20,7 @@ from realstack import registry
 from realstack.cli import exit_codes
 from realstack.cli.progress import Progress
 from realstack.config import Settings, load_settings
-from realstack.environment import Environment, why_not_attach
+from realstack.environment import Environment, reset_standing, why_not_attach
 from realstack.errors import NoEnvironment, RealstackError
 from realstack.handles.session import Session, up_name
 from realstack.keeper import end, ensure_kept
@@ -170,9 +171,7 @@ def run(context: typer.Context, provider: ProviderOption = None) -> None:
 def reset() -> None:
     """Bring the database and the Redis that `realstack env` names back to the known state."""
     settings, record = _required()
-    from realstack.keeper import reset_standing
-
-    reset_standing(settings, record)
+    asyncio.run(reset_standing(settings, record))
     typer.echo("reset to the known state")
 
 

@@ -82,13 +82,10 @@ class Call:
 
     def __str__(self) -> str:
         said = f"{self.user[:60]!r}" if self.user else "-"
-        became = (
-            self.fault
-            or self.error
-            or (self.reply[:60] if self.reply else ", ".join(c["name"] for c in self.tool_calls))
-        )
-        rule = self.scenario or "no rule"
-        return f"{self.seq}. {self.method} {self.path} {self.model} user={said} → {self.status} {became!r} ({rule}, {self.outcome})"
+        tools = ", ".join(call["name"] for call in self.tool_calls)
+        became = self.fault or self.error or self.reply[:60] or tools
+        rule = f"{self.scenario or 'no rule'}, {self.outcome}"
+        return f"{self.seq}. {self.method} {self.path} {self.model} user={said} → {self.status} {became!r} ({rule})"
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from realstack.state.server import (
     copy_strategy,
     create_database,
     drop_database,
+    our_databases,
     set_comment,
 )
 from realstack.state.template import Template
@@ -116,6 +117,29 @@ class Databases:
                 raise
             self._connection = connection
         return self._connection
+
+
+async def restore(lent: Endpoint, template: Template) -> None:
+    """Make the lent database anew from ``template``, under its own name, from any process.
+
+    Sessions in it are ended. It stays lent by whom it was.
+
+    :raises NotOurs: no lender of realstack's made it.
+    """
+    name = lent.database or ""
+    connection = await connect_for_maintenance(lent)
+    try:
+        comment = (await our_databases(connection)).get(name)
+        if naming.lender_of(name) is None or not naming.is_ours(name, comment):
+            raise NotOurs(f"the database {name!r} was not lent by realstack.", remedy="`realstack env` names those.")
+        await drop_database(connection, name)
+        mark = naming.mark("clone", state=template.state, used=_now())
+        strategy = await copy_strategy(connection)
+        await create_database(connection, name, template=template.name, strategy=strategy, comment=mark)
+        settings = await read_database_settings(connection, template.name)
+        await write_database_settings(connection, name, settings)
+    finally:
+        await connection.close()
 
 
 def _now() -> str:

@@ -191,6 +191,28 @@ class RedisState:
         return client(self.endpoint, database=number)
 
 
+async def restore_redis(lent: Endpoint, plan: RedisPlan) -> None:
+    """Bring the lent logical database back to the seed of ``plan``, from any process.
+
+    :raises NotOurs: nobody has leased that database.
+    :raises SeedFailed: the seed is wrong.
+    """
+    from realstack.services.redis import client
+
+    number = int(lent.database or 0)
+    seed = await asyncio.to_thread(read_redis_seed, plan)
+    control, database = client(lent, database=0), client(lent, database=number)
+    try:
+        if await control.get(f"{_LEASE}{number}") is None:
+            raise NotOurs(f"the Redis database {number} was not lent by realstack.", remedy="`realstack env` names it.")
+        await database.flushdb()
+        for start in range(0, len(seed), _BATCH):
+            await _write(database, seed[start : start + _BATCH])
+    finally:
+        await control.aclose()
+        await database.aclose()
+
+
 async def _write(client: Redis, writes: Sequence[Write]) -> None:
     """Send ``writes`` in one go.
 

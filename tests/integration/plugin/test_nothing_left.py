@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .conftest import Project
+from tests.integration.plugin.conftest import Project
 
 HOLD = """
 import pathlib, time
@@ -120,11 +120,16 @@ def test_a_sweep_leaves_another_living_run_alone(project: Project) -> None:
     assert gone_within(15, run_id, folder) == ([], False)
 
 
+NOTE = """
+import pathlib
+
+def test_note(real_db, real_redis, fake_llm, realstack_env):
+    pathlib.Path("run.txt").write_text(str(realstack_env.run.folder))
+"""
+
+
 def test_a_run_that_ends_in_good_order_leaves_nothing_at_once(project: Project) -> None:
-    project.write(
-        "test_ok.py",
-        "def test_ok(real_db, real_redis, fake_llm, realstack_env):\n    open('run.txt', 'w').write(str(realstack_env.run.folder))\n",
-    )  # noqa: E501
+    project.write("test_note.py", NOTE)
     project.run().assert_outcomes(passed=1)
     folder = Path((project.path / "run.txt").read_text())
     assert not folder.exists()
