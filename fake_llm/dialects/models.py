@@ -14,9 +14,9 @@ CREATED = 1_767_225_600
 CREATED_AT = "2026-01-01T00:00:00Z"
 
 LISTED = {
-    "openai": ("gpt-5.4", "gpt-5.4-mini", "gpt-5", "gpt-4.1", "gpt-4o", "gpt-4o-mini", "o3",
+    "openai": ("gpt-6.2-sol", "gpt-6-luna", "gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-4.1", "gpt-4o", "gpt-4o-mini",
                "text-embedding-3-small", "text-embedding-3-large"),
-    "anthropic": ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-opus-4-5", "claude-sonnet-4-5"),
+    "anthropic": ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-opus-5", "claude-sonnet-5"),
 }  # fmt: skip
 FAMILIES = {
     "openai": ("gpt-", "chatgpt-", "o1", "o3", "o4", "text-", "codex-", "omni-", "ft:", "fake-"),
