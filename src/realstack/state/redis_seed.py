@@ -195,12 +195,12 @@ class _Entry:
         return literal(node)
 
     def _number(self, node: yaml.Node) -> bytes:
-        value = self._scalar(node)
+        value = self._scalar(node).lower().replace(b".inf", b"inf")  # YAML's spelling of infinity
         try:
             float(value)
         except ValueError as problem:
             raise self._failed(node, f"{value.decode()!r} is not a number", "write a number.") from problem
-        return value.replace(b".inf", b"inf").replace(b".Inf", b"inf")
+        return value
 
     def _milliseconds(self, node: yaml.Node) -> int:
         milliseconds = int(float(self._number(node)) * 1000)
