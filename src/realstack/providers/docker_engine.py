@@ -11,6 +11,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -246,7 +247,7 @@ def remove_run(run_id: str, docker_host: str | None = None) -> list[str]:
     if (problem := why_silent(engine)) is not None:
         raise ProviderUnavailable(f"Docker cannot be used: {problem}.", remedy=_REMEDY)
     with client_of(engine) as client:
-        return _remove_marked(client, [f"{RUN_LABEL}={run_id}", f"{COMPOSE_PROJECT_LABEL}={project_of(run_id)}"])
+        return remove_marked(client, run_id)
 
 
 def project_of(run_id: str) -> str:
@@ -254,9 +255,11 @@ def project_of(run_id: str) -> str:
     return f"realstack-{run_id}"
 
 
-def _remove_marked(client: docker.DockerClient, labels: Sequence[str]) -> list[str]:
+def remove_marked(client: docker.DockerClient, run_id: str) -> list[str]:
+    """Remove what carries the mark of that run; returns what was found, in words. Blocking."""
     from concurrent.futures import ThreadPoolExecutor
 
+    labels = (f"{RUN_LABEL}={run_id}", f"{COMPOSE_PROJECT_LABEL}={project_of(run_id)}")
     found: dict[str, Any] = {}
     for label in labels:
         for container in client.containers.list(all=True, filters={"label": label}, ignore_removed=True):
@@ -325,3 +328,34 @@ def log_of(container: Any) -> list[str]:
         text: str = container.logs().decode("utf-8", "replace")
         return text.splitlines()
     return []
+
+
+_REFUSALS = (
+    (
+        re.compile(r"port is already allocated|address already in use|failed to bind host port", re.IGNORECASE),
+        "port",
+        "a host port that it asks for is taken",
+        'end what listens there, or declare no fixed host port (ports: ["127.0.0.1::{port}"]) to get a free one.',
+    ),
+    (
+        re.compile(r"no space left on device", re.IGNORECASE),
+        "disk",
+        "the engine has no room on its disk",
+        "`docker system df` shows what takes room, `docker system prune` frees it.",
+    ),
+    (
+        re.compile(r"executable file not found|no such file or directory: unknown|exec format error", re.IGNORECASE),
+        "start",
+        "its command cannot be run in its image",
+        "check `command` and `entrypoint` in the compose file, and the image's platform.",
+    ),
+)
+
+
+def refusal(told: str, port: int) -> tuple[str, str, str]:
+    """Stage, problem and remedy for what the engine said when it refused to make or start a container."""
+    words = told.strip().rstrip(".")
+    for pattern, stage, problem, remedy in _REFUSALS:
+        if pattern.search(words):
+            return stage, f"{problem}: {words}", remedy.replace("{port}", str(port))
+    return "start", f"the engine refused: {words}", "see the engine's words; `docker info` and its log may tell more."

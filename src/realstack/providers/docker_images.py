@@ -29,6 +29,7 @@ _MOST_FILES = 3000
 """A build context with more files is not hashed: the builder's own cache is as fast then."""
 _FROM = re.compile(r"^FROM\s+(?:--\S+\s+)*(?P<image>\S+)(?:\s+AS\s+(?P<name>\S+))?", re.IGNORECASE)
 _ARG = re.compile(r"^ARG\s+(?P<name>\w+)(?:=(?P<value>\S*))?", re.IGNORECASE)
+_NOT_PULLED = re.compile(r"load metadata for .*\n.*ERROR|pull access denied|failed to resolve source metadata")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))")
 
 
@@ -209,6 +210,14 @@ def build_image(engine: Engine, spec: ServiceSpec, build: Build, *, tag: str, di
             problem="its image is to be built, and there is no command `docker`",
             remedy=f"install Docker's command line with buildx, or build {tag} elsewhere.",
         ) from problem
+    if built.returncode and _NOT_PULLED.search(built.stdout):
+        bases = ", ".join(base_images(build)) or "an image"
+        raise ImageUnavailable(
+            f"Service {spec.name!r} needs the image {tag}, whose build needs {bases}, which is not to be had.",
+            details=tail(built.stdout.splitlines(), 3),
+            remedy="where nothing can be pulled, `make images` builds the images and prints the variables that "
+            "name them; REALSTACK_PROVIDER=embedded needs none.",
+        )
     if built.returncode:
         raise ServiceStartFailed(
             spec.name,

@@ -101,13 +101,14 @@ class Embedded:
             launch = self._recipes[spec.name].prepare(spec, folder, run, port.number)
             return spawn(spec, launch, run, port)
         except BaseException as problem:
+            # Before anything is removed: it tells how much room is left.
+            told = _explained(spec, folder, problem) if isinstance(problem, OSError) else problem
             port.release()
-            shutil.rmtree(folder, ignore_errors=True)
-            for owned in launch.owned_folders if launch else ():
-                shutil.rmtree(owned, ignore_errors=True)
-            if isinstance(problem, OSError):
-                raise _explained(spec, folder, problem) from problem
-            raise
+            for made in (folder, *(launch.owned_folders if launch else ())):
+                shutil.rmtree(made, ignore_errors=True)
+            if told is problem:
+                raise
+            raise told from problem
 
 
 def _reserve(spec: ServiceSpec) -> ReservedPort:
