@@ -15,6 +15,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,13 +66,14 @@ def unpack(archive: Path, cluster: Path, owner: Identity) -> str:
     :raises BrokenArchiveError: ``archive`` is not whole; nothing was written.
     :raises FileNotFoundError: there is none.
     """
-    with archive.open("rb") as source, mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+    with _mapped(archive) as mapped:
         version, folders, files, start = _read_index(mapped)
         _make_folder(cluster, owner)
         for folder in folders:
             _make_folder(cluster / folder, owner)
-        with memoryview(mapped) as content:
-            _write_files(files, content[start:], cluster, owner)
+        # Both views are released by name: the traceback of a full disk would hold them past the map's end.
+        with memoryview(mapped) as whole, whole[start:] as content:
+            _write_files(files, content, cluster, owner)
     return version
 
 
@@ -81,11 +83,17 @@ def version_in(archive: Path) -> str:
     :raises BrokenArchiveError: ``archive`` is not whole.
     :raises FileNotFoundError: there is none.
     """
+    with _mapped(archive) as mapped:
+        return _read_index(mapped)[0]
+
+
+@contextmanager
+def _mapped(archive: Path) -> Iterator[mmap.mmap]:
     with archive.open("rb") as source:
-        if os.fstat(source.fileno()).st_size == 0:
-            raise BrokenArchiveError(f"{archive} is empty")
+        if os.fstat(source.fileno()).st_size < _HEADER.size:
+            raise BrokenArchiveError("it is shorter than its header")
         with mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            return _read_index(mapped)[0]
+            yield mapped
 
 
 def _walk(cluster: Path) -> Iterator[Path]:
@@ -96,8 +104,6 @@ def _walk(cluster: Path) -> Iterator[Path]:
 
 
 def _read_index(mapped: mmap.mmap) -> tuple[str, list[str], list[_File], int]:
-    if len(mapped) < _HEADER.size:
-        raise BrokenArchiveError("it is shorter than its header")
     magic, length, crc = _HEADER.unpack_from(mapped)
     raw = mapped[_HEADER.size : _HEADER.size + length]
     if magic != _MAGIC or zlib.crc32(raw) != crc:

@@ -52,7 +52,7 @@ class ClusterMaker:
         archive = self._archive()
         try:
             version = unpack(archive, cluster, self.who)
-        except (FileNotFoundError, BrokenArchiveError, ValueError, KeyError):
+        except (FileNotFoundError, BrokenArchiveError):
             self._make_once(archive, scratch)
             version = unpack(archive, cluster, self.who)
         os.utime(archive)
@@ -183,7 +183,7 @@ def _locales(version: int) -> list[list[str]]:
 def _is_whole(archive: Path) -> bool:
     try:
         version_in(archive)
-    except (FileNotFoundError, BrokenArchiveError, ValueError, KeyError):
+    except (FileNotFoundError, BrokenArchiveError):
         return False
     return True
 

@@ -65,7 +65,7 @@ _OURS = frozenset({
 })  # fmt: skip
 _FILES_OF_THE_IMAGE = frozenset({"config_file", "hba_file", "ident_file", "ssl_cert_file", "ssl_key_file"})
 _SHORT = {"-N": "max_connections", "-B": "shared_buffers", "-S": "work_mem"}
-_OURS_IN_INITDB = re.compile(r"^(-A.*|--auth.*|-W|--pwprompt|--pwfile.*|-U.*|--username.*|-D.*|--pgdata.*)$")
+_OURS_IN_INITDB = re.compile(r"(-[AUD]|-W|--(auth|pwprompt|pwfile|username|pgdata)).*")
 
 
 class PostgresRecipe:
@@ -192,8 +192,13 @@ def _refuse_init_scripts(spec: ServiceSpec) -> None:
 
 def _initdb_arguments(spec: ServiceSpec) -> tuple[str, ...]:
     """``POSTGRES_INITDB_ARGS`` without what is decided here: who may log in, and how."""
-    words = shlex.split(spec.environment.get("POSTGRES_INITDB_ARGS", ""))
-    return tuple(word for word in words if not _OURS_IN_INITDB.match(word))
+    kept, words = [], iter(shlex.split(spec.environment.get("POSTGRES_INITDB_ARGS", "")))
+    for word in words:
+        if not _OURS_IN_INITDB.fullmatch(word):
+            kept.append(word)
+        elif word in ("-A", "-U", "-D"):
+            next(words, None)
+    return tuple(kept)
 
 
 def _identity(spec: ServiceSpec, folder: Path, run: Run) -> Identity:
