@@ -86,9 +86,9 @@ def until_ready(argv: list[str], environ: dict[str, str] | None = None) -> float
         text=True,
         env={**os.environ, "TESTCONTAINERS_RYUK_DISABLED": "true", **(environ or {})},
     ) as process:
-        assert process.stdout
-        assert process.stdin
-        assert process.stderr
+        assert process.stdout  # noqa: S101 - pipes were asked for
+        assert process.stdin  # noqa: S101
+        assert process.stderr  # noqa: S101
         for line in process.stdout:
             if line.startswith("ready"):
                 took = time.perf_counter() - began

@@ -179,6 +179,23 @@ def project_id(root: Path) -> str:
     return f"{slug}-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
 
 
+def past_proxy(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables that keep clients from asking a proxy for addresses on loopback; empty where no proxy is set.
+
+    All the providers' SDKs honour ``HTTP_PROXY``, for 127.0.0.1 too.
+    """
+    if not any(environ.get(name) for name in _PROXIES):
+        return {}
+    merged = {}
+    for name in ("NO_PROXY", "no_proxy"):
+        given = [word for word in environ.get(name, "").split(",") if word]
+        merged[name] = ",".join(dict.fromkeys([*given, "127.0.0.1", "localhost"]))
+    return merged
+
+
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+
+
 def _has_table(pyproject: Path) -> bool:
     try:
         return b"[tool.realstack" in pyproject.read_bytes()

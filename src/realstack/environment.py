@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from realstack import registry
-from realstack.config import Settings
+from realstack.config import Settings, past_proxy
 from realstack.errors import NotOurs, ProviderUnavailable, RealstackError
 from realstack.model import FAKE_LLM, POSTGRES, REDIS, Choice, Endpoint, Run, Secret, ServiceSpec
 from realstack.providers import PROVIDERS
@@ -94,7 +94,7 @@ class Environment:
         maintenance database, say. The settings' ``environ`` adds names of the application's own.
         """
         chosen = {**self.endpoints, **endpoints}
-        variables: dict[str, str] = {}
+        variables: dict[str, str] = past_proxy(os.environ)
         for endpoint in chosen.values():
             variables.update(service(endpoint.kind).environment(endpoint))
         for name, template in self.settings.environ.items():

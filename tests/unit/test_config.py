@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from realstack.config import COMPOSE_FILE, find_root, load_settings, project_id
+from realstack.config import COMPOSE_FILE, find_root, load_settings, past_proxy, project_id
 from realstack.errors import SettingsError
 
 COMPOSE = """
@@ -127,3 +127,9 @@ def test_two_projects_of_the_same_name_have_names_of_their_own(tmp_path: Path) -
     one, other = tmp_path / "a" / "My Shop", tmp_path / "b" / "My Shop"
     assert project_id(one) != project_id(other)
     assert project_id(one).startswith("my-shop-")
+
+
+def test_a_proxy_is_kept_away_from_loopback_and_what_was_excepted_stays_so() -> None:
+    merged = past_proxy({"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": "intranet,localhost"})
+    assert merged == {"NO_PROXY": "intranet,localhost,127.0.0.1", "no_proxy": "127.0.0.1,localhost"}
+    assert past_proxy({"NO_PROXY": "intranet"}) == {}

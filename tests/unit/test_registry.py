@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +15,8 @@ from realstack.model import Choice, Endpoint, Run, Secret
 
 
 @pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALSTACK_HOME", str(tmp_path / "home"))
-    yield tmp_path / "home"
 
 
 def record(run_id: str = "r1", *, pid: int | None = None, started: float | None = None) -> registry.Record:
@@ -55,7 +53,7 @@ def test_a_record_comes_back_as_it_was_written() -> None:
 
 def test_a_record_is_readable_by_its_owner_alone() -> None:
     registry.write(record())
-    assert stat.S_IMODE(os.stat(record().path).st_mode) == 0o600
+    assert stat.S_IMODE(record().path.stat().st_mode) == 0o600
 
 
 def test_a_record_whose_owner_is_dead_is_not_found_but_still_listed() -> None:
@@ -68,7 +66,8 @@ def test_a_record_whose_owner_is_dead_is_not_found_but_still_listed() -> None:
 def test_a_file_that_is_half_written_or_of_another_version_is_passed_over() -> None:
     registry.write(record())
     (registry.runs_folder() / "broken.json").write_text('{"run": {')
-    (registry.runs_folder() / "other.json").write_text('{"run": {}, "unknown": 1, "choices": {}, "endpoints": {}, "standing": {}}')
+    other = '{"run": {}, "unknown": 1, "choices": {}, "endpoints": {}, "standing": {}}'
+    (registry.runs_folder() / "other.json").write_text(other)
     assert [found.run.run_id for found in registry.records()] == ["r1"]
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from realstack import handles
 from realstack.handles.database import Database
-from realstack.handles.llm import DEFAULT_SESSION, FakeLLM, LLMConfig
+from realstack.handles.llm import FakeLLM, LLMConfig
 from realstack.handles.redis import RedisDatabase
 from realstack.model import FAKE_LLM
+from realstack.services.fake_llm import DEFAULT_SESSION
 
 if TYPE_CHECKING:
     from realstack.handles.session import Session

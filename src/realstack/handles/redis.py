@@ -28,7 +28,8 @@ class PerLoopConnections(ConnectionPool):
 
     async def get_connection(self, *args: Any, **kwargs: Any) -> Any:
         """A connection of the running loop."""
-        return await (await self._pools.here()).get_connection(*args, **kwargs)
+        pool: Any = await self._pools.here()
+        return await pool.get_connection(*args, **kwargs)
 
     async def release(self, connection: Any) -> None:
         """Give it back to the pool of the running loop."""

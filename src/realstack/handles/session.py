@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realstack import registry
-from realstack.config import Settings, load_settings
+from realstack.config import Settings, load_settings, past_proxy
 from realstack.environment import Environment, Event, attach, running_environment, why_not_attach
 from realstack.errors import RealstackError
 from realstack.handles.background import BackgroundLoop
@@ -160,6 +160,7 @@ class Session:
             self._loop.close()
 
     def _opened(self) -> Environment:
+        os.environ.update(past_proxy(os.environ))  # the tests' own clients must reach loopback
         settings = load_settings(self._start, overrides=self._overrides)
         record = registry.find(up_name(settings))
         why_not = None

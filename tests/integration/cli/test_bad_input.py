@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from realstack import registry
-
-from .conftest import COMPOSE, SETTINGS, Shop
+from tests.integration.cli.conftest import COMPOSE, SETTINGS, Shop
 
 Spoil = Callable[[Shop], None]
 

@@ -12,8 +12,7 @@ import time
 import pytest
 
 from realstack import registry
-
-from .conftest import Shop
+from tests.integration.cli.conftest import Shop
 
 COUNT = """
 import asyncio, asyncpg, os, redis

@@ -1,0 +1,5 @@
+"""The local target: the reference application's backend, on the services of this run."""
+
+from __future__ import annotations
+
+from tests.e2e.conftest import serve_backend as serve_backend
