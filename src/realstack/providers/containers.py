@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,42 +15,16 @@ from realstack.errors import RealstackError, ServiceStartFailed, UnsupportedByPr
 from realstack.model import Address, Dependency, HealthCheck, Run, ServiceSpec, tail
 from realstack.providers import docker_engine
 from realstack.providers.docker_baked import ensure_baked
+from realstack.providers.docker_container import LOOK_EVERY_S, Contained, end_of, host_port_of
 from realstack.providers.docker_engine import SERVICE_LABEL, Engine, log_of
-from realstack.providers.docker_images import ensure_image
+from realstack.providers.docker_images import StoppedError, ensure_image
 
 if TYPE_CHECKING:
     import docker
 
-LOOK_EVERY_S = 0.1
 DEPENDENCY_WITHIN_S = 120.0
 PULL_WITHIN_S = 300.0
 _NANOSECONDS = 1_000_000_000
-
-
-class Contained:
-    """A service in a container of ours. ``address`` is known from the start on."""
-
-    def __init__(self, spec: ServiceSpec, address: Address, container: Any) -> None:
-        self.spec = spec
-        self.address = address
-        self.container = container
-        self._looked_at = 0.0
-        self._end: str | None = None
-
-    def __repr__(self) -> str:
-        return f"<Contained {self.spec.name} {self.container.short_id} at {self.address.host}:{self.address.port}>"
-
-    def died(self) -> str | None:
-        """How it ended. The engine is asked ten times a second at most."""
-        now = time.monotonic()
-        if self._end is None and now - self._looked_at >= LOOK_EVERY_S:
-            self._looked_at = now
-            self._end = _end_of(self.container)
-        return self._end
-
-    def log_lines(self, since: int = 0) -> list[str]:
-        """The container's log from that line on."""
-        return log_of(self.container)[since:]
 
 
 class Containers:
@@ -109,6 +84,8 @@ class _Start:
         self.engine, self.client, self.run, self.pull_within_s = engine, client, run, pull_within_s
         self.running: dict[str, Contained] = {}
         self._network: Any = None
+        self._stop = threading.Event()
+        self._threads: list[threading.Event] = []
 
     async def all_of(self, specs: Sequence[ServiceSpec]) -> None:
         """Start each as soon as what it depends on is as far as it must be."""
@@ -121,7 +98,7 @@ class _Start:
             for dependency in spec.depends_on:
                 await started[dependency.service].wait()
                 await self._await_condition(spec, dependency)
-            await to_thread.run_sync(self._start, spec)
+            await self._in_thread(self._start, spec)
             started[spec.compose_name].set()
 
         try:
@@ -133,15 +110,32 @@ class _Start:
 
     async def remove_all(self) -> None:
         """Remove all that carries the run's mark: also what was being made when something else failed."""
+        self._stop.set()
+        await to_thread.run_sync(lambda: [ended.wait() for ended in self._threads])
         await to_thread.run_sync(docker_engine.remove_marked, self.client, self.run.run_id)
+
+    async def _in_thread(self, work: Callable[[ServiceSpec], None], spec: ServiceSpec) -> None:
+        """Do it in a thread that a cancelled start need not wait for: pulls and builds look at ``_stop``."""
+
+        def body() -> None:
+            ended = threading.Event()
+            self._threads.append(ended)
+            try:
+                work(spec)
+            finally:
+                ended.set()
+
+        await to_thread.run_sync(body, abandon_on_cancel=True)
 
     def _make_network(self) -> Any:
         return self.client.networks.create(docker_engine.project_of(self.run.run_id), labels=self.run.labels)
 
     def _start(self, spec: ServiceSpec) -> None:
-        image = ensure_image(self.client, self.engine, spec, self.run, self.pull_within_s)
+        image = ensure_image(
+            self.client, self.engine, spec, self.run, pull_within_s=self.pull_within_s, stop=self._stop
+        )
         settings = container_settings(spec)
-        baked = ensure_baked(self.client, spec, image, settings, self.run)
+        baked = ensure_baked(self.client, spec, image, settings, self.run, stop=self._stop)
         settings["ports"] = {f"{port}/tcp": (self.engine.publish_ip, host) for port, host in published_ports(spec)}
         settings["name"] = f"{docker_engine.project_of(self.run.run_id)}-{spec.compose_name}"
         if self._network is not None:
@@ -151,17 +145,19 @@ class _Start:
             image = baked.image
             settings.update(entrypoint=baked.entrypoint, command=baked.command)
         labels = {**spec.labels, **self.run.labels, SERVICE_LABEL: spec.name}
+        if self._stop.is_set():
+            raise StoppedError
         began = time.monotonic()
         try:
             container = _started(self.engine, image, labels, settings)
         except Exception as problem:
             raise explained(spec, problem, time.monotonic() - began) from problem
-        host_port = _host_port(container, spec.port)
+        host_port = host_port_of(container, spec.port)
         if spec.port and host_port is None:
             raise ServiceStartFailed(
                 spec.name,
                 "start",
-                problem=f"it ended with {_end_of(container) or 'no port published'} as soon as it was started",
+                problem=f"it ended with {end_of(container) or 'no port published'} as soon as it was started",
                 after_s=time.monotonic() - began,
                 log_tail=tail(log_of(container)),
                 remedy="read its log above; `docker run` it by hand to try.",
@@ -261,34 +257,13 @@ def _started(engine: Engine, image: str, labels: Mapping[str, str], settings: Ma
     return declared.start().get_wrapped_container()
 
 
-def _host_port(container: Any, port: int) -> int | None:
-    bound = (container.attrs["NetworkSettings"]["Ports"] or {}).get(f"{port}/tcp") or ()
-    return next((int(entry["HostPort"]) for entry in bound), None)
-
-
-def _end_of(container: Any) -> str | None:
-    import docker
-
-    try:
-        container.reload()
-    except docker.errors.NotFound:
-        return "its container removed"
-    except docker.errors.APIError:
-        return None  # the engine is busy: the probe will tell
-    state = container.attrs["State"]
-    if state["Status"] not in ("exited", "dead"):
-        return None
-    killed = " (killed for want of memory)" if state.get("OOMKilled") else ""
-    return f"exit status {state['ExitCode']}{killed}"
-
-
 def _is_healthy(container: Any) -> bool:
     container.reload()
     return bool((container.attrs["State"].get("Health") or {}).get("Status") == "healthy")
 
 
 def _has_ended_well(container: Any) -> bool:
-    return _end_of(container) == "exit status 0"
+    return end_of(container) == "exit status 0"
 
 
 def explained(spec: ServiceSpec, problem: Exception, after_s: float) -> Exception:

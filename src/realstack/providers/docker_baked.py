@@ -12,6 +12,7 @@ import http.client
 import io
 import json
 import tarfile
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 BAKED_LABEL, BAKED_OF_LABEL = "realstack.baked", "realstack.baked.of"
 BAKED_WITHIN_S = 90.0
 _LOOK_EVERY_S = 0.05
+_HEALTH_EVERY_NS = 100_000_000
 _REPLACED_AFTER = timedelta(days=1)
 _KEPT_AT = "/realstack-baked"
 _COPY = f'cp -a {_KEPT_AT}/. "$0" && exec "$@"'
@@ -43,7 +45,13 @@ class Baked:
 
 
 def ensure_baked(
-    client: docker.DockerClient, spec: ServiceSpec, image: str, settings: Mapping[str, Any], run: Run
+    client: docker.DockerClient,
+    spec: ServiceSpec,
+    image: str,
+    settings: Mapping[str, Any],
+    run: Run,
+    *,
+    stop: threading.Event,
 ) -> Baked | None:
     """The baked image for this declaration, made if it is not here yet; None if it asks for none. Blocking.
 
@@ -58,7 +66,8 @@ def ensure_baked(
     own = [*(settings.get("entrypoint") or inner.get("Entrypoint") or ())]
     command = [*(settings.get("command") or (() if "entrypoint" in settings else inner.get("Cmd") or ()))]
     tag = f"realstack-baked/{_hash(_VERSION, source.id, path, own, command, dict(settings['environment']))}"
-    if not _is_here(client, tag) and not _bake(client, spec, source.id, path=path, tag=tag, settings=settings, run=run):
+    oven = _Oven(client, source.id, path, tag, run, f"{run.project}/{spec.compose_name}", stop)
+    if not _is_here(client, tag) and not oven.bake(settings):
         return None
     return Baked(tag, ["sh", "-c", _COPY, path], [*own, *command])
 
@@ -77,43 +86,49 @@ def _is_here(client: docker.DockerClient, tag: str) -> bool:
     return True
 
 
-def _bake(
-    client: docker.DockerClient,
-    spec: ServiceSpec,
-    image: str,
-    *,
-    path: str,
-    tag: str,
-    settings: Mapping[str, Any],
-    run: Run,
-) -> bool:
-    """Initialise once, stop in good order, and keep the data in an image; whether that succeeded."""
-    import docker
+@dataclass(frozen=True, slots=True)
+class _Oven:
+    """Makes the baked image ``tag`` of ``image`` with the data at ``path``. ``of`` names whose data they are."""
 
-    data = {**settings, "tmpfs": {at: how for at, how in settings.get("tmpfs", {}).items() if at != path}}
-    data["healthcheck"] = {**settings["healthcheck"], "interval": 100_000_000}
-    filled = kept = None
-    try:
-        filled = client.containers.create(
-            image, labels=run.labels, mounts=[*data.pop("mounts", ()), _volume(path)], network_mode="none", **data
-        )
-        filled.start()
-        if not _became_healthy(filled):
+    client: docker.DockerClient
+    image: str
+    path: str
+    tag: str
+    run: Run
+    of: str
+    stop: threading.Event
+
+    def bake(self, settings: Mapping[str, Any]) -> bool:
+        """Initialise once, stop in good order, and keep the data in an image; whether that succeeded."""
+        import docker
+
+        made: list[Any] = []
+        try:
+            made.append(filled := self._server(settings))
+            filled.start()
+            if not _became_healthy(filled, self.stop):
+                return False
+            filled.stop(timeout=30)
+            made.append(kept := self.client.containers.create(self.image, labels=self.run.labels))
+            kept.put_archive("/", _renamed(b"".join(filled.get_archive(self.path)[0]), self.path))
+            _forget_older(self.client, self.of)
+            # The image must not carry the run's own mark, which its container has.
+            labels = {**dict.fromkeys(self.run.labels, ""), BAKED_LABEL: "1", BAKED_OF_LABEL: self.of}
+            kept.commit(self.tag, changes=[f'LABEL {name}="{value}"' for name, value in labels.items()])
+        except docker.errors.APIError:
             return False
-        filled.stop(timeout=30)
-        kept = client.containers.create(image, labels=run.labels)
-        kept.put_archive("/", _renamed(b"".join(filled.get_archive(path)[0]), path))
-        of = f"{run.project}/{spec.compose_name}"
-        _forget_older(client, of)
-        # The image must not carry the run's own mark, which its container has.
-        labels = {**dict.fromkeys(run.labels, ""), BAKED_LABEL: "1", BAKED_OF_LABEL: of}
-        kept.commit(tag, changes=[f'LABEL {name}="{value}"' for name, value in labels.items()])
-    except docker.errors.APIError:
-        return False
-    finally:
-        for container in filter(None, (filled, kept)):
-            remove_container(container)
-    return True
+        finally:
+            for container in made:
+                remove_container(container)
+        return True
+
+    def _server(self, settings: Mapping[str, Any]) -> Any:
+        """The service as declared, but for its data: they must survive its stop. No network: nobody may write."""
+        data = dict(settings)
+        data["tmpfs"] = {at: how for at, how in settings.get("tmpfs", {}).items() if at != self.path}
+        data["mounts"] = [*settings.get("mounts", ()), _volume(self.path)]
+        data["healthcheck"] = {**settings["healthcheck"], "interval": _HEALTH_EVERY_NS}
+        return self.client.containers.create(self.image, labels=self.run.labels, network_mode="none", **data)
 
 
 def _volume(path: str) -> Any:
@@ -122,9 +137,9 @@ def _volume(path: str) -> Any:
     return Mount(path, None, type="volume")
 
 
-def _became_healthy(container: Any) -> bool:
+def _became_healthy(container: Any, stop: threading.Event) -> bool:
     deadline = time.monotonic() + BAKED_WITHIN_S
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not stop.is_set():
         container.reload()
         state = container.attrs["State"]
         if (state.get("Health") or {}).get("Status") == "healthy":

@@ -9,16 +9,18 @@ import json
 import os
 import re
 import subprocess
+import tempfile
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from realstack.errors import ImageUnavailable, ServiceStartFailed
+from realstack.errors import ImageUnavailable, RealstackError, ServiceStartFailed
 from realstack.model import Build, Run, ServiceSpec, tail
-from realstack.providers.docker_engine import Engine, ask, client_of
+from realstack.providers.docker_engine import COMPOSE_PROJECT_LABEL, Engine, ask, client_of
 
 if TYPE_CHECKING:
     import docker
@@ -114,26 +116,48 @@ def tag_of(spec: ServiceSpec) -> str:
     return spec.image or f"realstack-{spec.compose_name}"
 
 
-def ensure_image(client: docker.DockerClient, engine: Engine, spec: ServiceSpec, run: Run, pull_within_s: float) -> str:
-    """Make the service's image be here, by pull or build, and return its tag. Blocking.
+class StoppedError(Exception):
+    """The start was given up while an image was being fetched or built."""
 
-    What is built carries the hash of its context: it is built again once that differs. An image of that tag
-    which nobody built from this declaration is taken as it is.
+
+def ensure_image(
+    client: docker.DockerClient,
+    engine: Engine,
+    spec: ServiceSpec,
+    run: Run,
+    *,
+    pull_within_s: float,
+    stop: threading.Event,
+) -> str:
+    """Make the service's image be here, by pull or build, and return its tag. Blocking; ``stop`` ends it early.
 
     :raises ImageUnavailable: it cannot be pulled.
     :raises ServiceStartFailed: it cannot be built (stage ``build``).
+    :raises StoppedError: ``stop`` was set.
     """
     image = tag_of(spec)
-    labels = _labels_here(client, image)
     if spec.build is None:
-        if labels is None:
-            pull(client, image, spec, pull_within_s)
+        if _labels_here(client, image) is None:
+            pull(client, image, spec, within_s=pull_within_s, stop=stop)
         return image
-    digest = context_hash(spec.build)
-    is_given = labels is not None and BUILD_LABEL not in labels and "com.docker.compose.project" not in labels
-    if labels is None or (not is_given and (digest is None or labels.get(BUILD_LABEL) != digest)):
-        build_image(engine, spec, spec.build, tag=image, digest=digest, run=run)
+    is_stale, digest = needs_build(client, spec, spec.build)
+    if is_stale:
+        build_image(engine, spec, spec.build, digest=digest, run=run, stop=stop)
     return image
+
+
+def needs_build(client: docker.DockerClient, spec: ServiceSpec, build: Build) -> tuple[bool, str | None]:
+    """Whether the service's image is to be built, and the hash of its context that it is to carry.
+
+    What was built carries that hash: it is built again once the hash differs, or where there is none. An image
+    of that tag which nobody built from a declaration is taken as it is.
+    """
+    digest = context_hash(build)
+    labels = _labels_here(client, tag_of(spec))
+    if labels is None:
+        return True, digest
+    is_given = BUILD_LABEL not in labels and COMPOSE_PROJECT_LABEL not in labels
+    return not is_given and (digest is None or labels.get(BUILD_LABEL) != digest), digest
 
 
 def _labels_here(client: docker.DockerClient, image: str) -> dict[str, str] | None:
@@ -145,7 +169,7 @@ def _labels_here(client: docker.DockerClient, image: str) -> dict[str, str] | No
         return None
 
 
-def pull(client: docker.DockerClient, image: str, spec: ServiceSpec, within_s: float) -> None:
+def pull(client: docker.DockerClient, image: str, spec: ServiceSpec, *, within_s: float, stop: threading.Event) -> None:
     """Pull ``image``.
 
     :raises ImageUnavailable: the registry does not give it, or not within ``within_s`` seconds.
@@ -161,6 +185,8 @@ def pull(client: docker.DockerClient, image: str, spec: ServiceSpec, within_s: f
     )
     try:
         for event in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+            if stop.is_set():
+                raise StoppedError
             if "error" in event:
                 raise ImageUnavailable(
                     f"Service {spec.name!r} needs the image {image}, which cannot be pulled: {event['error']}.",
@@ -179,30 +205,18 @@ def pull(client: docker.DockerClient, image: str, spec: ServiceSpec, within_s: f
         ) from problem
 
 
-def build_image(engine: Engine, spec: ServiceSpec, build: Build, *, tag: str, digest: str | None, run: Run) -> None:
+def build_image(
+    engine: Engine, spec: ServiceSpec, build: Build, *, digest: str | None, run: Run, stop: threading.Event
+) -> None:
     """Build by the command ``docker`` with BuildKit, which alone knows secrets and per-file ignore lists.
 
+    :raises ImageUnavailable: an image that it builds upon is not to be had.
     :raises ServiceStartFailed: it failed, or there is no such command.
     """
-    command = ["docker", "build", "--progress=plain", "--file", str(build.dockerfile), "--tag", tag]
-    command += ["--label", f"{BUILD_LABEL}={digest or 'unknown'}"]
-    command += [word for name, value in build.args.items() for word in ("--build-arg", f"{name}={value}")]
-    command += [word for name, file in build.secrets.items() for word in ("--secret", f"id={name},src={file}")]
-    command += ["--target", build.target] if build.target else []
-    command += ["--network", build.network] if build.network else []
     environment = {**os.environ, **engine.environment(), "DOCKER_BUILDKIT": "1", "REALSTACK_RUN": run.run_id}
-    began = time.monotonic()
+    tag, began = tag_of(spec), time.monotonic()
     try:
-        built = subprocess.run(
-            [*command, str(build.context)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        status, output = _run(_build_command(build, tag, digest), environment, stop)
     except FileNotFoundError as problem:
         raise ServiceStartFailed(
             spec.name,
@@ -210,23 +224,58 @@ def build_image(engine: Engine, spec: ServiceSpec, build: Build, *, tag: str, di
             problem="its image is to be built, and there is no command `docker`",
             remedy=f"install Docker's command line with buildx, or build {tag} elsewhere.",
         ) from problem
-    if built.returncode and _NOT_PULLED.search(built.stdout):
+    if status:
+        raise build_failed(spec, build, output, time.monotonic() - began)
+
+
+def build_failed(spec: ServiceSpec, build: Build, output: str, after_s: float | None = None) -> RealstackError:
+    """The error for a build that failed with that output."""
+    tag = tag_of(spec)
+    if _NOT_PULLED.search(output):
         bases = ", ".join(base_images(build)) or "an image"
-        raise ImageUnavailable(
+        return ImageUnavailable(
             f"Service {spec.name!r} needs the image {tag}, whose build needs {bases}, which is not to be had.",
-            details=tail(built.stdout.splitlines(), 3),
+            details=tail(output.splitlines(), 3),
             remedy="where nothing can be pulled, `make images` builds the images and prints the variables that "
             "name them; REALSTACK_PROVIDER=embedded needs none.",
         )
-    if built.returncode:
-        raise ServiceStartFailed(
-            spec.name,
-            "build",
-            problem=f"the image {tag} could not be built from {build.dockerfile}",
-            after_s=time.monotonic() - began,
-            log_tail=tail(built.stdout.splitlines()),
-            remedy="correct the Dockerfile or its arguments; see the builder's words above.",
-        )
+    return ServiceStartFailed(
+        spec.name,
+        "build",
+        problem=f"the image {tag} could not be built from {build.dockerfile}",
+        after_s=after_s,
+        log_tail=tail(output.splitlines()),
+        remedy="correct the Dockerfile or its arguments; see the builder's words above.",
+    )
+
+
+def _build_command(build: Build, tag: str, digest: str | None) -> list[str]:
+    command = ["docker", "build", "--progress=plain", "--file", str(build.dockerfile), "--tag", tag]
+    command += ["--label", f"{BUILD_LABEL}={digest or 'unknown'}"]
+    command += [word for name, value in build.args.items() for word in ("--build-arg", f"{name}={value}")]
+    command += [word for name, file in build.secrets.items() for word in ("--secret", f"id={name},src={file}")]
+    command += ["--target", build.target] if build.target else []
+    command += ["--network", build.network] if build.network else []
+    return [*command, str(build.context)]
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str], stop: threading.Event) -> tuple[int, str]:
+    """Exit status and output; the command is ended once ``stop`` is set."""
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as output,
+        subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = process.wait(0.1)
+                output.seek(0)
+                return status, output.read()
+            if stop.is_set():
+                process.terminate()
+                process.wait()
+                raise StoppedError
 
 
 def context_hash(build: Build) -> str | None:

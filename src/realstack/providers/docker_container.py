@@ -1,0 +1,60 @@
+"""A running container as both Docker providers see it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from realstack.model import Address, ServiceSpec
+from realstack.providers.docker_engine import log_of
+
+LOOK_EVERY_S = 0.1
+
+
+class Contained:
+    """A service in a container of ours. ``address`` is known from the start on."""
+
+    def __init__(self, spec: ServiceSpec, address: Address, container: Any) -> None:
+        self.spec = spec
+        self.address = address
+        self.container = container
+        self._looked_at = 0.0
+        self._end: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Contained {self.spec.name} {self.container.short_id} at {self.address.host}:{self.address.port}>"
+
+    def died(self) -> str | None:
+        """How it ended. The engine is asked ten times a second at most."""
+        now = time.monotonic()
+        if self._end is None and now - self._looked_at >= LOOK_EVERY_S:
+            self._looked_at = now
+            self._end = end_of(self.container)
+        return self._end
+
+    def log_lines(self, since: int = 0) -> list[str]:
+        """The container's log from that line on."""
+        return log_of(self.container)[since:]
+
+
+def host_port_of(container: Any, port: int) -> int | None:
+    """The host port under which that port of the container is published, by what was last read of it."""
+    bound = (container.attrs["NetworkSettings"]["Ports"] or {}).get(f"{port}/tcp") or ()
+    return next((int(entry["HostPort"]) for entry in bound), None)
+
+
+def end_of(container: Any) -> str | None:
+    """How the container ended, asked just now; None while it lives."""
+    import docker
+
+    try:
+        container.reload()
+    except docker.errors.NotFound:
+        return "its container removed"
+    except docker.errors.APIError:
+        return None  # the engine is busy: the probe will tell
+    state = container.attrs["State"]
+    if state["Status"] not in ("exited", "dead"):
+        return None
+    killed = " (killed for want of memory)" if state.get("OOMKilled") else ""
+    return f"exit status {state['ExitCode']}{killed}"
