@@ -1,0 +1,1 @@
+"""Figures, measured side by side with peers. Each module is one command."""

@@ -2,4 +2,6 @@
 
 from __future__ import annotations
 
-from tests.e2e.conftest import serve_backend as serve_backend
+from tests.e2e.conftest import serve_backend
+
+__all__ = ["serve_backend"]
