@@ -22,11 +22,11 @@ TRANSPORT = "fake_llm.transport"
 HeaderList = list[tuple[bytes, bytes]]
 
 
-class BodyTooLarge(Exception):  # noqa: N818 - it says what the body is
+class BodyTooLarge(Exception):
     """The request's body is larger than this server takes."""
 
 
-class ClientLeft(Exception):  # noqa: N818 - it says what happened
+class ClientLeft(Exception):
     """The client closed the connection before it had sent its request."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from fake_llm import tokens
@@ -35,15 +36,15 @@ def count_output(reply: Reply) -> int:
     return max(total, 1)
 
 
-def stream_pieces(reply: Reply) -> list[str]:
+def stream_pieces(reply: Reply) -> Sequence[str]:
     """The text of ``reply`` cut as its stream shows it; [] for no text."""
     if reply.chunks:
-        return list(reply.chunks)
+        return reply.chunks
     text = reply.refusal if reply.refusal is not None else reply.text
     return cut_text(text, reply.chunk_size)
 
 
-def cut_text(text: str, chunk_size: int | None) -> list[str]:
+def cut_text(text: str, chunk_size: int | None) -> Sequence[str]:
     """Cut by ``chunk_size`` characters, or by tokens where none is given."""
     if chunk_size is None:
         return tokens.pieces(text)

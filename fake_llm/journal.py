@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from fake_llm.model import Json, Reply, Turn
 
 MAX_ENTRIES = 2_000
-MAX_BYTES = 32 * 1024 * 1024
+MAX_BYTES = 8 * 1024 * 1024
 
 SECRET_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization"})
 

@@ -51,7 +51,7 @@ FORMATS = {
 }
 
 
-class Unfillable(Exception):  # noqa: N818 - it says what the schema is
+class Unfillable(Exception):
     """No value was found for the schema: it allows none, or says so in a way not understood here."""
 
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from fake_llm.model import Message, Tool, Turn
 
 WORD_PIECE = 7
 """Letters of an alphabet that one token holds, where the word is too long to be a token itself."""
+WIDE_PIECE = 5
+"""The same for alphabets beyond the Latin one."""
 WHOLE_WORD = 9
 """Words up to this long are counted as one token."""
 
@@ -33,27 +36,22 @@ _PIECE = re.compile(
     r"|\s"
 )
 _WIDE = re.compile(r"[^\x00-\u024f]")
+_DENSE = re.compile(r"[\u2e80-\ud7ff\uf900-\ufaff\U0001f000-\U0003ffff]")
+"""Writing of which a character is about a token: Chinese, Japanese, Korean, emoji."""
 
 
-def pieces(text: str) -> list[str]:
+REMEMBERED = 4_096
+"""Longer texts are counted anew each time, so that what is remembered stays small."""
+
+
+def pieces(text: str) -> Sequence[str]:
     """Cut ``text`` into tokens; joined they are ``text``."""
-    found: list[str] = []
-    for piece in _PIECE.findall(text):
-        if _WIDE.search(piece):
-            found.extend(_by(piece, 2))
-        elif len(piece) > WHOLE_WORD + piece[0].isspace() and piece[-1].isalpha():
-            found.extend(_by(piece, WORD_PIECE))
-        elif not piece[-1].isalnum() and not piece.isspace():
-            found.extend(_by(piece, 3))
-        else:
-            found.append(piece)
-    return found
+    return _remembered(text) if len(text) <= REMEMBERED else _pieces(text)
 
 
-@lru_cache(maxsize=4096)
 def count(text: str) -> int:
     """How many tokens ``text`` is."""
-    return len(pieces(text))
+    return len(pieces(text)) if text else 0
 
 
 def count_input(turn: Turn) -> int:
@@ -63,6 +61,27 @@ def count_input(turn: Turn) -> int:
     if turn.output.kind == "json_schema":
         total += _count_json(turn.output.schema)
     return total
+
+
+@lru_cache(maxsize=512)
+def _remembered(text: str) -> tuple[str, ...]:
+    return tuple(_pieces(text))
+
+
+def _pieces(text: str) -> list[str]:
+    found: list[str] = []
+    for piece in _PIECE.findall(text):
+        if _DENSE.search(piece):
+            found.extend(piece)
+        elif _WIDE.search(piece):
+            found.extend(_by(piece, WIDE_PIECE))
+        elif len(piece) > WHOLE_WORD + piece[0].isspace() and piece[-1].isalpha():
+            found.extend(_by(piece, WORD_PIECE))
+        elif not piece[-1].isalnum() and not piece.isspace():
+            found.extend(_by(piece, 3))
+        else:
+            found.append(piece)
+    return found
 
 
 def _by(piece: str, size: int) -> list[str]:

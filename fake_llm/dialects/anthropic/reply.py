@@ -125,7 +125,7 @@ def _input(arguments: str) -> Json:
     return found if isinstance(found, dict) else {"value": found}
 
 
-def _argument_pieces(call: ToolCall, chunk_size: int | None) -> list[str]:
+def _argument_pieces(call: ToolCall, chunk_size: int | None) -> Sequence[str]:
     return cut_text(call.arguments, chunk_size) if call.arguments != "{}" else []
 
 

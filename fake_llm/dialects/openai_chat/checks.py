@@ -56,20 +56,24 @@ ENUMS = {
 }
 
 
+_CHECKED = frozenset({*NUMBERS, *SIMPLE, *ENUMS})
+
+
 def check_parameters(body: Mapping[str, Json]) -> None:
     """Refuse parameters of a wrong type or out of range. Unknown ones and nulls are let through.
 
     :raises ProtocolError: in OpenAI's envelope, naming the parameter.
     """
-    for name, bounds in NUMBERS.items():
-        if (value := body.get(name)) is not None:
-            _check_number(name, value, bounds)
-    for name, kind in SIMPLE.items():
-        if (value := body.get(name)) is not None and json_type(value) != kind:
-            wrong_type(name, kind, value)
-    for name, allowed in ENUMS.items():
-        if (value := body.get(name)) is not None and value not in allowed:
-            wrong_value(name, value, allowed)
+    for name, value in body.items():
+        if value is None or name not in _CHECKED:
+            continue
+        if name in NUMBERS:
+            _check_number(name, value, NUMBERS[name])
+        elif name in SIMPLE:
+            if json_type(value) != SIMPLE[name]:
+                wrong_type(name, SIMPLE[name], value)
+        elif value not in ENUMS[name]:
+            wrong_value(name, value, ENUMS[name])
 
 
 def missing(param: str) -> NoReturn:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from fake_llm.dialects.openai_chat.logprobs import token_logprobs
-from fake_llm.dialects.wire import END_OF_CHAT, data, quoted, to_bytes, to_json
+from fake_llm.dialects.wire import END_OF_CHAT, data, quoted, to_json
 from fake_llm.finish import cut_text, stream_pieces
 from fake_llm.model import Json, ProtocolError, Reply, Stamp, ToolCall, Turn, Usage
 
@@ -23,18 +23,12 @@ _FINISH = {
 
 def render(turn: Turn, replies: Sequence[Reply], stamp: Stamp) -> bytes:
     """The ``chat.completion`` object."""
-    return to_bytes(
-        {
-            "id": f"chatcmpl-{stamp.id}",
-            "object": "chat.completion",
-            "created": stamp.created,
-            "model": turn.model,
-            "choices": [_choice(turn, reply, index, stamp) for index, reply in enumerate(replies)],
-            "usage": _usage(_total(replies)),
-            "service_tier": "default",
-            "system_fingerprint": FINGERPRINT,
-        }
-    )
+    choices = ",".join([_choice(turn, reply, index, stamp) for index, reply in enumerate(replies)])
+    return (
+        f'{{"id":"chatcmpl-{stamp.id}","object":"chat.completion","created":{stamp.created},'
+        f'"model":{quoted(turn.model)},"choices":[{choices}],"usage":{_usage(_total(replies))},'
+        f'"service_tier":"default","system_fingerprint":"{FINGERPRINT}"}}'
+    ).encode("ascii")
 
 
 def stream(turn: Turn, replies: Sequence[Reply], stamp: Stamp) -> list[bytes]:
@@ -49,7 +43,7 @@ def stream(turn: Turn, replies: Sequence[Reply], stamp: Stamp) -> list[bytes]:
         data(f"{head}{choice}{tail}") for step in zip_longest(*by_choice) for choice in step if choice is not None
     ]
     if turn.include_usage:
-        events.append(data(f'{head}],"usage":{to_json(_usage(_total(replies)))}}}'))
+        events.append(data(f'{head}],"usage":{_usage(_total(replies))}}}'))
     events.append(END_OF_CHAT)
     return events
 
@@ -61,26 +55,25 @@ def stream_error(error: ProtocolError, stamp: Stamp) -> bytes:
     )
 
 
-def _choice(turn: Turn, reply: Reply, index: int, stamp: Stamp) -> dict[str, Json]:
+def _choice(turn: Turn, reply: Reply, index: int, stamp: Stamp) -> str:
+    """One choice as JSON, put together by hand: this is every request's work."""
     silent = reply.refusal is not None or (reply.tool_calls and not reply.text)
-    message: dict[str, Json] = {
-        "role": "assistant",
-        "content": None if silent else reply.text,
-        "refusal": reply.refusal,
-        "annotations": [],
-    }
-    if reply.tool_calls:
-        if _is_legacy(turn):
-            first = reply.tool_calls[0]
-            message["function_call"] = {"name": first.name, "arguments": first.arguments}
-        else:
-            message["tool_calls"] = [_call(call, index, place, stamp) for place, call in enumerate(reply.tool_calls)]
-    return {
-        "index": index,
-        "message": message,
-        "logprobs": _logprobs(turn, reply),
-        "finish_reason": _finish(turn, reply),
-    }
+    content = "null" if silent else quoted(reply.text)
+    refusal = "null" if reply.refusal is None else quoted(reply.refusal)
+    calls = f",{_calls(turn, reply, index, stamp)}" if reply.tool_calls else ""
+    logprobs = "null" if turn.top_logprobs is None else to_json(_logprobs(turn, reply))
+    return (
+        f'{{"index":{index},"message":{{"role":"assistant","content":{content},"refusal":{refusal},'
+        f'"annotations":[]{calls}}},"logprobs":{logprobs},"finish_reason":{quoted(_finish(turn, reply))}}}'
+    )
+
+
+def _calls(turn: Turn, reply: Reply, index: int, stamp: Stamp) -> str:
+    if _is_legacy(turn):
+        first = reply.tool_calls[0]
+        return f'"function_call":{{"name":{quoted(first.name)},"arguments":{quoted(first.arguments)}}}'
+    calls = [_call(call, index, place, stamp) for place, call in enumerate(reply.tool_calls)]
+    return f'"tool_calls":{to_json(calls)}'
 
 
 def _call(call: ToolCall, index: int, place: int, stamp: Stamp) -> dict[str, Json]:
@@ -143,13 +136,11 @@ def _is_legacy(turn: Turn) -> bool:
     return bool(turn.raw.get("functions")) and not turn.raw.get("tools")
 
 
-def _logprobs(turn: Turn, reply: Reply) -> dict[str, Json] | None:
-    if turn.top_logprobs is None:
-        return None
+def _logprobs(turn: Turn, reply: Reply) -> dict[str, Json]:
     return _logprob_list(turn, reply, cut_text(reply.refusal or reply.text, None))
 
 
-def _logprob_list(turn: Turn, reply: Reply, pieces: list[str]) -> dict[str, Json]:
+def _logprob_list(turn: Turn, reply: Reply, pieces: Sequence[str]) -> dict[str, Json]:
     found = token_logprobs(pieces, turn.top_logprobs or 0, turn.seed or 0)
     return {"content": None, "refusal": found} if reply.refusal is not None else {"content": found, "refusal": None}
 
@@ -165,16 +156,11 @@ def _total(replies: Sequence[Reply]) -> Usage:
     )
 
 
-def _usage(usage: Usage) -> dict[str, Json]:
-    return {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens, "audio_tokens": 0},
-        "completion_tokens_details": {
-            "reasoning_tokens": usage.reasoning_tokens,
-            "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
-    }
+def _usage(usage: Usage) -> str:
+    return (
+        f'{{"prompt_tokens":{usage.input_tokens},"completion_tokens":{usage.output_tokens},'
+        f'"total_tokens":{usage.input_tokens + usage.output_tokens},'
+        f'"prompt_tokens_details":{{"cached_tokens":{usage.cached_tokens},"audio_tokens":0}},'
+        f'"completion_tokens_details":{{"reasoning_tokens":{usage.reasoning_tokens},"audio_tokens":0,'
+        '"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}'
+    )

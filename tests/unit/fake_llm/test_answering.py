@@ -52,7 +52,7 @@ def test_a_token_limit_cuts_at_that_many_tokens(text: str, limit: int) -> None:
 
 def test_a_token_limit_cuts_scripted_chunks_and_tool_arguments() -> None:
     cut = finish(Reply("one two three", chunks=("one tw", "o three")), turn(max_tokens=2), 1)
-    assert stream_pieces(cut) == ["one tw", "o"]
+    assert list(stream_pieces(cut)) == ["one tw", "o"]
     call = ToolCall("f", '{"city": "Paris", "country": "France"}')
     cut = finish(Reply(tool_calls=(call,)), turn(max_tokens=9), 1)
     assert cut.finish == "length"
