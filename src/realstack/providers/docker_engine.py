@@ -298,20 +298,31 @@ def _gone_already() -> Iterator[None]:
 
 
 def runs() -> dict[str, str]:
-    """Whose marks the engine holds: run id to the owner's label. Empty if no engine answers."""
+    """Whose marks the engine holds: run id to its owner (``pid:start``; "" if unknown). Empty if no engine answers."""
     engine = find_engine()
     if why_silent(engine) is not None:
         return {}
+    owners: dict[str, str] = {}
     with client_of(engine) as client:
-        marked = [
-            *(
-                found.labels
-                for found in client.containers.list(all=True, filters={"label": RUN_LABEL}, ignore_removed=True)
-            ),
-            *(found.attrs.get("Labels") or {} for found in client.networks.list(filters={"label": RUN_LABEL})),
-            *(found.attrs.get("Labels") or {} for found in client.volumes.list(filters={"label": RUN_LABEL})),
-        ]
-    return {labels[RUN_LABEL]: labels.get(OWNER_LABEL, "") for labels in marked}
+        for label in (RUN_LABEL, COMPOSE_PROJECT_LABEL):
+            for labels in _labels_with(client, label):
+                run_id = labels.get(RUN_LABEL) or _run_of(labels[COMPOSE_PROJECT_LABEL])
+                if run_id:
+                    owners[run_id] = owners.get(run_id) or labels.get(OWNER_LABEL, "")
+    return owners
+
+
+def _run_of(project: str) -> str | None:
+    found = re.fullmatch(r"realstack-(r[0-9a-f]{10})", project)
+    return found[1] if found else None
+
+
+def _labels_with(client: docker.DockerClient, label: str) -> Iterator[dict[str, str]]:
+    """The labels of everything that has ``label``."""
+    filters = {"label": label}
+    yield from (found.labels for found in client.containers.list(all=True, filters=filters, ignore_removed=True))
+    for found in (*client.networks.list(filters=filters), *client.volumes.list(filters=filters)):
+        yield found.attrs.get("Labels") or {}
 
 
 def run_log_lines(run: Run, spec: ServiceSpec, since: int = 0) -> list[str]:

@@ -1,0 +1,256 @@
+"""Services by Docker Compose v2 itself, under a project name of the run's own: all that Compose knows works."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import anyio
+import yaml
+from anyio import to_thread
+
+from realstack.compose_file import ComposeProject
+from realstack.errors import (
+    ComposeFileError,
+    ImageUnavailable,
+    ProviderUnavailable,
+    RealstackError,
+    ServiceStartFailed,
+)
+from realstack.model import Address, Run, ServiceSpec, tail
+from realstack.providers import docker_engine
+from realstack.providers.docker_container import Contained, end_of, host_port_of
+from realstack.providers.docker_engine import COMPOSE_PROJECT_LABEL, SERVICE_LABEL, Engine, log_of
+from realstack.providers.docker_images import BUILD_LABEL, build_failed, needs_build
+
+if TYPE_CHECKING:
+    import docker
+
+COMPOSE_SERVICE_LABEL = "com.docker.compose.service"
+_VERSION_WITHIN_S = 10.0
+_REMOVAL_ROUNDS = 3
+
+
+class Compose:
+    """Starts the services and what they depend on by ``docker compose up``; on exit the project is gone."""
+
+    name: ClassVar[str] = "compose"
+
+    def __init__(self, project: ComposeProject) -> None:
+        self._project = project
+
+    @asynccontextmanager
+    async def running(self, specs: Sequence[ServiceSpec], run: Run) -> AsyncIterator[Mapping[str, Contained]]:
+        """Start all ``specs``; see :class:`realstack.providers.base.Provider`.
+
+        :raises ProviderUnavailable: no engine answers, or Compose v2 is not installed.
+        :raises ComposeFileError: Compose refuses the file.
+        :raises ImageUnavailable: an image is not to be had.
+        :raises ServiceStartFailed: an image could not be built, or a container not be started.
+        """
+        engine = await to_thread.run_sync(docker_engine.require_engine)
+        await to_thread.run_sync(_require_compose)
+        client = await to_thread.run_sync(docker_engine.connect, engine)
+        up = _Up(self._project, engine, client, run)
+        try:
+            yield await up.start(specs)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(up.remove_all)
+                await to_thread.run_sync(client.close)
+
+
+def _require_compose() -> None:
+    try:
+        asked = subprocess.run(
+            ["docker", "compose", "version", "--short"],
+            capture_output=True,
+            text=True,
+            timeout=_VERSION_WITHIN_S,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        problem = "" if asked.returncode == 0 else asked.stderr.strip().partition("\n")[0] or "it failed"
+    except FileNotFoundError:
+        problem = "there is no command `docker`"
+    except subprocess.TimeoutExpired:
+        problem = f"it did not answer within {_VERSION_WITHIN_S:g} s"
+    if problem:
+        raise ProviderUnavailable(
+            f"`docker compose` cannot be used: {problem}.",
+            remedy="install Compose v2 (the package docker-compose-plugin, docker-compose-v2 or docker-compose), "
+            "or choose the provider 'containers', which needs none.",
+        )
+
+
+class _Up:
+    """One run's compose project."""
+
+    def __init__(self, project: ComposeProject, engine: Engine, client: docker.DockerClient, run: Run) -> None:
+        self.project, self.engine, self.client, self.run = project, engine, client, run
+        self.name = docker_engine.project_of(run.run_id)
+
+    async def start(self, specs: Sequence[ServiceSpec]) -> dict[str, Contained]:
+        """``up``, and where each service is then."""
+        began = time.monotonic()
+        docker_engine.leave_note(self.run, self.engine)
+        digests, build = await to_thread.run_sync(self._builds, specs)
+        override = self.run.folder / "compose.override.yml"
+        content = override_of(specs, self.run, self.engine.publish_ip, digests)
+        override.write_text(yaml.safe_dump(content), encoding="utf-8")
+        command = [*self._compose(override), "up", "--detach", "--no-recreate", "--quiet-pull"]
+        command += ["--build"] if build else []
+        status, output = await self._run([*command, *(spec.compose_name for spec in specs)])
+        if status:
+            raise explained(self.project, specs, output, time.monotonic() - began)
+        return await to_thread.run_sync(self._found, specs)
+
+    def remove_all(self) -> None:
+        """Remove the project: what ``down --volumes`` would, but without reading the file again.
+
+        Rounds, since a killed ``up`` may have asked the engine for something that comes a moment later.
+        """
+        for _ in range(_REMOVAL_ROUNDS):
+            if not docker_engine.remove_marked(self.client, self.run.run_id):
+                return
+
+    def _builds(self, specs: Sequence[ServiceSpec]) -> tuple[dict[str, str], bool]:
+        """The hash that each built image is to carry, and whether any is to be built now."""
+        digests: dict[str, str] = {}
+        is_stale = False
+        for spec in self._with_dependencies(specs):
+            if spec.build is not None and not any(key.startswith("build.") for key in spec.unsupported):
+                stale, digest = needs_build(self.client, spec, spec.build)
+                digests[spec.compose_name] = digest or "unknown"
+                is_stale = is_stale or stale
+            elif spec.build is not None:
+                is_stale = True  # only Compose knows what goes into it
+        return digests, is_stale
+
+    def _with_dependencies(self, specs: Sequence[ServiceSpec]) -> list[ServiceSpec]:
+        by_name = {spec.compose_name: spec for spec in self.project.services}
+        found: dict[str, ServiceSpec] = {}
+        waiting = [spec.compose_name for spec in specs]
+        while waiting:
+            name = waiting.pop()
+            if name in by_name and name not in found:
+                found[name] = by_name[name]
+                waiting += [dependency.service for dependency in by_name[name].depends_on]
+        return list(found.values())
+
+    def _compose(self, override: Path) -> list[str]:
+        folder = self.project.path.parent
+        return [
+            *("docker", "compose", "--ansi", "never", "--project-name", self.name),
+            *("--project-directory", str(folder), "--file", str(self.project.path), "--file", str(override)),
+        ]
+
+    async def _run(self, command: Sequence[str]) -> tuple[int, str]:
+        """Exit status and output; a cancelled start kills it."""
+        environment = {
+            **os.environ,
+            **self.project.variables,
+            **self.engine.environment(),
+            "REALSTACK_RUN": self.run.run_id,
+            "COMPOSE_PROGRESS": "plain",
+            "BUILDKIT_PROGRESS": "plain",
+        }
+        done = await anyio.run_process(
+            command, check=False, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, env=environment
+        )
+        return done.returncode, done.stdout.decode("utf-8", "replace")
+
+    def _found(self, specs: Sequence[ServiceSpec]) -> dict[str, Contained]:
+        mark = f"{COMPOSE_PROJECT_LABEL}={self.name}"
+        containers = self.client.containers.list(all=True, filters={"label": mark}, ignore_removed=True)
+        by_service = {container.labels[COMPOSE_SERVICE_LABEL]: container for container in containers}
+        return {spec.name: self._contained(spec, by_service[spec.compose_name]) for spec in specs}
+
+    def _contained(self, spec: ServiceSpec, container: Any) -> Contained:
+        host_port = host_port_of(container, spec.port) if spec.port else 0
+        if host_port is None:
+            raise ServiceStartFailed(
+                spec.name,
+                "start",
+                problem=f"it ended with {end_of(container) or 'no port published'} as soon as it was started",
+                log_tail=tail(log_of(container)),
+                remedy="read its log above.",
+            )
+        return Contained(spec, Address(self.engine.address, host_port), container)
+
+
+def override_of(specs: Sequence[ServiceSpec], run: Run, publish_ip: str, digests: Mapping[str, str]) -> dict[str, Any]:
+    """The run's own compose file beside the project's: marks, and a free host port where none is published."""
+    services: dict[str, Any] = {name: {"build": {"labels": {BUILD_LABEL: it}}} for name, it in digests.items()}
+    for spec in specs:
+        service = services.setdefault(spec.compose_name, {})
+        service["labels"] = {**run.labels, SERVICE_LABEL: spec.name}
+        if spec.port and spec.port not in {port.container for port in spec.ports}:
+            service["ports"] = [f"{publish_ip}::{spec.port}"]
+    return {"services": services}
+
+
+_NOT_TO_BE_HAD = re.compile(
+    r"pull access denied|manifest unknown|manifest for .* not found|no such host|failed to resolve reference"
+    r"|TLS handshake|i/o timeout|connection refused|toomanyrequests|unauthorized"
+)
+_FILE_REFUSED = re.compile(
+    r"validating |yaml: |required variable|undefined (?:service|network|volume|secret|config)|no such service"
+    r"|Additional property|additional properties"
+    r"|invalid (?:compose project|interpolation|reference)|service .* depends on"
+)
+_BUILD = re.compile(r"failed to solve|failed to build|failed to read dockerfile", re.IGNORECASE)
+_SERVICE = re.compile(r"(?:Service|service|Container|image) \"?(?:realstack-r[0-9a-f]+-)?([\w.-]+?)(?:-\d+)?\"? ")
+
+
+def explained(
+    project: ComposeProject, specs: Sequence[ServiceSpec], output: str, after_s: float | None = None
+) -> RealstackError:
+    """What Compose's last words mean, and what to do."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    said = lines[-1].strip() if lines else "it said nothing"
+    spec = _blamed(specs, lines)
+    stage, problem, remedy = docker_engine.refusal(said, spec.port)
+    if stage in ("port", "disk"):
+        return ServiceStartFailed(
+            spec.name, stage, problem=problem, after_s=after_s, log_tail=tail(lines, 8), remedy=remedy
+        )
+    if _FILE_REFUSED.search(said):
+        return ComposeFileError(
+            f"Docker Compose refuses {project.path}: {said}",
+            details=tail(lines, 8)[:-1],
+            remedy="correct the file; `docker compose config` checks it.",
+        )
+    if _BUILD.search(output) and (built := next((one for one in specs if one.build), None)) and built.build:
+        return build_failed(built, built.build, "\n".join(lines), after_s)
+    if _NOT_TO_BE_HAD.search(output):
+        return ImageUnavailable(
+            f"Docker Compose could not get an image: {said}",
+            details=tail(lines, 8)[:-1],
+            remedy="check the image's name; where nothing can be pulled, `make images` builds the images, and "
+            "REALSTACK_PROVIDER=embedded needs none.",
+        )
+    return ServiceStartFailed(
+        spec.name,
+        "start",
+        problem=f"`docker compose up` failed: {said}",
+        after_s=after_s,
+        log_tail=tail(lines),
+        remedy=f"`docker compose -f {project.path} up` shows the same by hand.",
+    )
+
+
+def _blamed(specs: Sequence[ServiceSpec], lines: Sequence[str]) -> ServiceSpec:
+    """The service that the last line with a service's name speaks of; the first one if none does."""
+    for line in reversed(lines):
+        named = set(_SERVICE.findall(f"{line} ")) | set(re.findall(r"[\w.-]+", line))
+        for spec in specs:
+            if spec.compose_name in named:
+                return spec
+    return specs[0]
