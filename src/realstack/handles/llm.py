@@ -38,7 +38,7 @@ class LLMConfig(Mapping[str, str]):
     model: str
 
     def __getitem__(self, name: str) -> str:
-        if name not in self.keys():
+        if name not in iter(self):
             raise KeyError(name)
         return str(getattr(self, name))
 

@@ -47,6 +47,7 @@ SETTINGS: Mapping[str, str] = {
     "log_timezone": "UTC",
     "log_destination": "stderr",
     "logging_collector": "off",
+    "log_checkpoints": "off",  # each clone of the template makes one, and a failing test's report would show it
     "log_line_prefix": "%m [%p] %q%u@%d %a: ",
     "cluster_name": "realstack",
 }
