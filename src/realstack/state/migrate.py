@@ -31,7 +31,8 @@ async def apply_steps(endpoint: Endpoint, steps: Sequence[Step], root: Path) -> 
                 await run_source(step, endpoint, root)
                 continue
             if connection is None:
-                connection = await asyncpg.connect(**connect_arguments(endpoint))
+                # The files change what statements mean, and DISCARD ALL drops prepared ones: none is to be kept.
+                connection = await asyncpg.connect(**connect_arguments(endpoint), statement_cache_size=0)
             await _apply_file(connection, step)
             # A dump ends with an empty search_path; the next file must not inherit that.
             await connection.execute("DISCARD ALL")

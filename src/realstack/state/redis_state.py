@@ -186,9 +186,13 @@ class RedisState:
         return self._control
 
     def _client(self, number: int) -> Redis:
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
         from realstack.services.redis import client
 
-        return client(self.endpoint, database=number)
+        # Once more at once, should the server have cut an idle connection; redis-py's own way waits for seconds.
+        return client(self.endpoint, database=number, retry=Retry(NoBackoff(), 1))
 
 
 async def restore_redis(lent: Endpoint, plan: RedisPlan) -> None:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -11,10 +11,11 @@ import pytest
 
 from realstack.handles.background import BackgroundLoop
 from realstack.model import Endpoint, Run, ServiceSpec
-from realstack.providers.embedded import Embedded
+from realstack.providers.embedded import Embedded, tmpfs_with_room
 from realstack.readiness import until_ready
 from realstack.registry import new_run_id
 from realstack.services import service
+from realstack.services.redis import client
 
 SPECS = {
     "postgres": ServiceSpec(
@@ -27,7 +28,7 @@ SPECS = {
 @pytest.fixture(scope="session")
 def endpoints() -> Iterator[Mapping[str, Endpoint]]:
     loop = BackgroundLoop()
-    folder = Path(tempfile.mkdtemp(prefix="realstack-test-state-"))
+    folder = Path(tempfile.mkdtemp(prefix="realstack-test-state-", dir=tmpfs_with_room(512 * 1024 * 1024)))
     folder.chmod(0o711)
     own = psutil.Process()
     run = Run(new_run_id(), folder, os.getpid(), own.create_time(), "tests")
@@ -74,3 +75,12 @@ def write(tmp_path: Path) -> Callable[[str, str], Path]:
         return path
 
     return written
+
+
+@pytest.fixture
+async def empty_redis(redis_server: Endpoint) -> AsyncIterator[Endpoint]:
+    """The server as if it had just been started."""
+    async with client(redis_server, database=0) as control:
+        await control.flushall()
+        yield redis_server
+        await control.flushall()

@@ -1,0 +1,182 @@
+"""A worker gets a logical database of its own at the seed, and touches no other."""
+
+import asyncio
+import json
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from realstack.errors import NotOurs, RealstackError, SeedFailed
+from realstack.model import Endpoint, RedisPlan
+from realstack.services.redis import client
+from realstack.state.redis_state import RedisState
+
+SEED = """
+string: v
+bytes: !!binary AP8=
+list: [a, b, a]
+hash: {f: 1}
+set: {type: set, value: [a, b]}
+zset: {type: zset, value: {low: 1, high: .inf}}
+stream: {type: stream, value: [{a: 1}, {id: 7-1, fields: {b: 2}}], groups: {readers: 1-0}}
+bitmap: {type: bitmap, value: [0, 7]}
+unique: {type: hyperloglog, value: [a, b, a]}
+places: {type: geo, value: {Rome: [12.5, 41.9]}}
+short: {value: gone soon, ttl_s: 60}
+"""
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> RedisPlan:
+    (tmp_path / "seed.yaml").write_text(SEED)
+    return RedisPlan(tmp_path, ("seed.yaml",))
+
+
+async def test_every_type_is_written(empty_redis: Endpoint, plan: RedisPlan) -> None:
+    state = RedisState(empty_redis, plan, "gw0", "r1")
+    async with client(await state.lend()) as redis:
+        assert await redis.get("string") == b"v"
+        assert await redis.get("bytes") == b"\x00\xff"
+        assert await redis.lrange("list", 0, -1) == [b"a", b"b", b"a"]
+        assert await redis.hgetall("hash") == {b"f": b"1"}
+        assert await redis.smembers("set") == {b"a", b"b"}
+        assert await redis.zscore("zset", "high") == float("inf")
+        assert await redis.xlen("stream") == 2
+        assert (await redis.xinfo_groups("stream"))[0]["name"] in (b"readers", "readers")
+        assert await redis.bitcount("bitmap") == 2
+        assert await redis.pfcount("unique") == 2
+        assert len(await redis.geosearch("places", longitude=12.5, latitude=41.9, radius=1, unit="km")) == 1
+        assert 0 < await redis.pttl("short") <= 60_000
+        assert await redis.dbsize() == 11
+    await state.close()
+
+
+async def test_each_lend_is_at_the_seed_whatever_the_last_test_did(empty_redis: Endpoint, plan: RedisPlan) -> None:
+    state = RedisState(empty_redis, plan, "gw0", "r1")
+    first = await state.lend()
+    async with client(first) as redis:
+        await redis.delete("string")
+        await redis.set("more", "1")
+        await redis.persist("short")
+        await state.give_back(first)
+        again = await state.lend()
+        assert again.database == first.database
+        assert await redis.get("string") == b"v"
+        assert await redis.exists("more") == 0
+        assert await redis.pttl("short") > 0
+    await state.close()
+
+
+async def test_workers_get_databases_of_their_own_and_reset_no_other(empty_redis: Endpoint, plan: RedisPlan) -> None:
+    states = [RedisState(empty_redis, plan, f"gw{number}", "r1") for number in range(4)]
+    lent = await asyncio.gather(*(state.lend() for state in states))
+    assert len({each.database for each in lent}) == 4
+    assert "0" not in {each.database for each in lent}
+    async with client(lent[0]) as redis:
+        await redis.set("mine", "1")
+        await states[1].give_back(lent[1])
+        await states[1].lend()
+        assert await redis.get("mine") == b"1"
+    for state in states:
+        await state.close()
+
+
+async def test_one_worker_may_hold_two(empty_redis: Endpoint, plan: RedisPlan) -> None:
+    state = RedisState(empty_redis, plan, "gw0", "r1")
+    one, two = await state.lend(), await state.lend()
+    assert one.database != two.database
+    assert repr(state) == "<RedisState gw0 2 lent, 2 leased>"
+    await state.give_back(one)
+    with pytest.raises(NotOurs):
+        await state.give_back(one)
+    await state.close()
+    await state.close()
+
+
+async def test_closing_leaves_no_keys_and_no_lease(empty_redis: Endpoint, plan: RedisPlan) -> None:
+    state = RedisState(empty_redis, plan, "gw0", "r1")
+    await state.lend()
+    await state.close()
+    async with client(empty_redis, database=0) as control:
+        assert set(await control.info("keyspace")) == {"db0"}
+        assert await control.keys("*") == [b"realstack:mark"]
+
+
+async def _lease(control: Redis, number: int, **facts: object) -> None:
+    await control.set(f"realstack:lease:{number}", json.dumps({"run": "r0", "worker": "gw0", **facts}))
+
+
+@pytest.mark.parametrize(
+    ("facts", "free"),
+    [
+        ({"host": socket.gethostname(), "pid": 2**22 + 1, "started": 1.0, "until": 9e9}, True),
+        ({"host": "elsewhere", "pid": 1, "started": 1.0, "until": 1.0}, True),
+        ({"host": "elsewhere", "pid": 1, "started": 1.0, "until": 9e9}, False),
+    ],
+    ids=["its process is dead", "another machine's is out of time", "another machine's holds"],
+)
+async def test_a_lease_ends_with_its_owner(
+    empty_redis: Endpoint, plan: RedisPlan, facts: dict[str, object], *, free: bool
+) -> None:
+    async with client(empty_redis, database=0) as control, client(empty_redis, database=1) as left:
+        await _lease(control, 1, **facts)
+        await left.set("left", "1")
+        state = RedisState(empty_redis, plan, "gw0", "r1")
+        assert ((await state.lend()).database == "1") is free
+        assert await left.exists("left") == (not free)
+        await state.close()
+
+
+async def test_a_worker_whose_lease_was_taken_over_moves_on(empty_redis: Endpoint, plan: RedisPlan) -> None:
+    state = RedisState(empty_redis, plan, "gw0", "r1")
+    await state.give_back(await state.lend())
+    async with client(empty_redis, database=0) as control:
+        await _lease(control, 1, host="elsewhere", pid=1, started=1.0, until=9e9)
+        assert (await state.lend()).database == "2"
+    await state.close()
+
+
+async def test_more_workers_than_databases_is_told_with_a_remedy(empty_redis: Endpoint, plan: RedisPlan) -> None:
+    async with client(empty_redis, database=0) as control:
+        count = int((await control.config_get("databases"))["databases"] or 0)
+        for number in range(1, count):
+            await _lease(control, number, host="elsewhere", pid=1, started=1.0, until=9e9)
+    state = RedisState(empty_redis, plan, "gw0", "r1")
+    with pytest.raises(RealstackError, match=rf"has {count} databases") as caught:
+        await state.lend()
+    assert "--databases" in caught.value.remedy
+    await state.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\nk: {type: stream, value: [{id: 5-1, fields: {a: 1}}, {a: 2}]}", "seed.yaml:2: the key 'k': "),
+        ("k: {type: geo, value: {x: [500, 0]}}", "seed.yaml:1: the key 'k': invalid longitude"),
+        ("k: {type: json, value: {}}", "seed.yaml:1: the key 'k': unknown command"),
+    ],
+)
+async def test_what_the_server_refuses_names_file_and_key(
+    empty_redis: Endpoint, tmp_path: Path, text: str, said: str
+) -> None:
+    (tmp_path / "seed.yaml").write_text(text)
+    state = RedisState(empty_redis, RedisPlan(tmp_path, ("seed.yaml",)), "gw0", "r1")
+    with pytest.raises(SeedFailed) as caught:
+        await state.lend()
+    assert said in str(caught.value)
+    assert "pipeline" not in str(caught.value)
+    await state.close()
+
+
+async def test_a_server_that_is_gone_is_no_error_at_the_end(empty_redis: Endpoint, plan: RedisPlan) -> None:
+    state = RedisState(empty_redis, plan, "gw0", "r1")
+    number = int((await state.lend()).database or 0)
+    await state._clients[number].aclose()
+    state._clients[number] = client(replace(empty_redis, port=1, socket_dir=None), retry=Retry(NoBackoff(), 0))
+    await state.close()
+    assert repr(state) == "<RedisState gw0 0 lent, 0 leased>"
