@@ -11,7 +11,6 @@ import os
 import sys
 from pathlib import Path
 
-import realstack
 from realstack.model import Endpoint
 from realstack.state.sources import Step, shown_path
 
@@ -64,7 +63,7 @@ async def run_source(step: Step, endpoint: Endpoint, root: Path) -> None:
 def _environment(endpoint: Endpoint, root: Path) -> dict[str, str]:
     from realstack.services.postgres import Postgres
 
-    own = str(Path(realstack.__file__).parent.parent)
+    own = str(Path(__file__).parents[2])  # where the child finds this package
     paths = [str(root), str(root / "src"), os.environ.get("PYTHONPATH", ""), own]
     return {
         **os.environ,
