@@ -58,7 +58,7 @@ bench: $(STAMP) ## Measure start-up side by side with the peers; prints a table.
 
 .PHONY: images
 images: ## Build Postgres, Redis and Python images from Debian packages, where none can be pulled.
-	images/build $(ARGS)
+	"$(PYTHON)" images/build.py $(ARGS)
 
 .PHONY: up
 up: $(STAMP) ## Start the services in the background; tests attach to them.

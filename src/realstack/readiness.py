@@ -30,6 +30,7 @@ async def until_ready(
 
     :raises ServiceStartFailed: ``died`` told an end; raised at once, with the last lines of ``log``.
     :raises NotReadyInTime: ``within_s`` seconds passed; holds the probe's last problem.
+    :raises ImportError: the service's client is not installed.
     """
     began = time.monotonic()
     last_answer: str | None = None
@@ -61,6 +62,8 @@ async def until_ready(
                 return await probe()
         except TimeoutError:
             last_answer = f"no answer within {min(left, probe_timeout_s):.1f} s"
+        except ImportError:
+            raise  # a client that is not installed will not be there in a moment
         except Exception as problem:  # noqa: BLE001 - any client's any error means "not yet"
             last_answer = f"{type(problem).__name__}: {problem}".strip()
         await asyncio.sleep(every_s)

@@ -123,20 +123,33 @@ def _end_processes(run_id: str, folder: Path) -> list[str]:
 
 
 def _marked(run_id: str, folder: Path) -> Iterator[tuple[psutil.Process, int]]:
-    """The run's living processes, each with its stop signal: those noted in its folder, and those with its mark."""
+    """The run's living processes, each with its stop signal.
+
+    Those that are noted in its folder, those that carry its mark, and those that work below its folder.
+    """
     seen = {os.getpid()}
     for noted in _noted(folder):
         pid, started = int(noted["pid"]), float(noted["started"])
         if pid not in seen and registry.process_lives(pid, started):
             seen.add(pid)
             with contextlib.suppress(psutil.Error):
-                yield psutil.Process(pid), int(next(iter(noted.get("stop_signals", ())), signal.SIGTERM))
+                yield psutil.Process(pid), int(noted.get("stop_signal", signal.SIGTERM))
     for process in psutil.process_iter():
-        if process.pid in seen:
-            continue
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get("REALSTACK_RUN") == run_id:
-                yield process, signal.SIGTERM
+        if process.pid not in seen and (_has_mark(process, run_id) or _works_in(process, folder)):
+            yield process, signal.SIGTERM
+
+
+def _has_mark(process: psutil.Process, run_id: str) -> bool:
+    with contextlib.suppress(psutil.Error, OSError):
+        return process.environ().get("REALSTACK_RUN") == run_id
+    return False
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    """PostgreSQL overwrites its environment to show its state there; but its data directory is where it works."""
+    with contextlib.suppress(psutil.Error, OSError):
+        return Path(process.cwd()).is_relative_to(folder)
+    return False
 
 
 def _remove_owned_folders(folder: Path) -> list[str]:

@@ -71,3 +71,11 @@ async def test_a_cancelled_wait_is_not_taken_for_a_probes_failure() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_client_that_is_not_installed_is_not_waited_for() -> None:
+    async def without_client() -> None:
+        raise ModuleNotFoundError("No module named 'asyncpg'")
+
+    with pytest.raises(ModuleNotFoundError):
+        await until_ready("db", without_client, within_s=60, died=lambda: None, log=list)
