@@ -44,7 +44,7 @@ check: $(STAMP) ## What CI and pre-commit run: ruff, mypy, import-linter, unit t
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	PYTHONPATH=examples/netra $(BIN)/lint-imports --no-cache
 	$(BIN)/pytest tests/unit examples/netra/tests/unit -q $(ARGS)
 
 .PHONY: format
