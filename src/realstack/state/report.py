@@ -19,6 +19,7 @@ _NO_EXTENSION = (
 _REMEDIES = {
     "42710": "roles and tablespaces belong to the whole server: create them only where they are missing "
     "(DO $$ … IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = …) … $$).",
+    "53100": "make room on the server's disk; for embedded servers that is the tmpfs or the temporary folder.",
     "42501": "the declared user may not do this; declare one that may, or take it out of the test state.",
     "55P04": "a new enum value can be used after a commit only: put `-- realstack: no-transaction` at the top.",
     "23503": "sources apply in the order of their names: number the files so that parents come first.",

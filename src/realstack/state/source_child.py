@@ -6,8 +6,10 @@ import asyncio
 import importlib
 import inspect
 import json
+import os
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -26,7 +28,8 @@ class WrongSourceError(RuntimeError):
 
 def main() -> int:
     """Read the order from stdin; 0, or 1 with a report as the last line of stdout."""
-    order = json.loads(sys.stdin.read())
+    order = json.loads(sys.stdin.readline())
+    threading.Thread(target=end_with_parent, daemon=True).start()
     run = run_alembic if order["kind"] == "alembic" else run_python
     try:
         run(order)
@@ -36,6 +39,13 @@ def main() -> int:
         print("\n" + json.dumps(report(problem)), flush=True)  # noqa: T201 - the protocol
         return 1
     return 0
+
+
+def end_with_parent() -> None:
+    """Wait for the end of stdin, which our parent holds open as long as it lives."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(1)
 
 
 def report(problem: BaseException) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Their imports, settings and event loops stay out of ours, and a changed module i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -50,7 +51,7 @@ async def run_source(step: Step, endpoint: Endpoint, root: Path) -> None:
         env=_environment(endpoint, root),
     )
     try:
-        output, _ = await process.communicate(json.dumps(order).encode())
+        output = await _conversation(process, json.dumps(order))
     except BaseException:
         if process.returncode is None:
             process.kill()
@@ -58,6 +59,19 @@ async def run_source(step: Step, endpoint: Endpoint, root: Path) -> None:
         raise
     if process.returncode != 0:
         raise _failed(step, root, output.decode(errors="replace"), process.returncode)
+
+
+async def _conversation(process: asyncio.subprocess.Process, order: str) -> bytes:
+    """All that the child says. Its stdin stays open meanwhile: the child ends with us when it closes."""
+    assert process.stdin is not None  # noqa: S101 - asked for above
+    assert process.stdout is not None  # noqa: S101 - asked for above
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it ended early: its output says why
+        process.stdin.write(order.encode() + b"\n")
+        await process.stdin.drain()
+    output = await process.stdout.read()
+    process.stdin.close()
+    await process.wait()
+    return output
 
 
 def _environment(endpoint: Endpoint, root: Path) -> dict[str, str]:

@@ -1,15 +1,21 @@
 """Each kind of source makes what it says, and its errors name file and line."""
 
+import asyncio
+import json
+import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psutil
 import pytest
 
 from realstack.errors import MigrationFailed, RealstackError, SeedFailed
 from realstack.model import Endpoint, PostgresPlan
+from realstack.readiness import until_ready
 from realstack.services.postgres import connect_arguments
 from realstack.state.clones import Databases
 from realstack.state.template import prepare_template
@@ -315,6 +321,58 @@ async def test_a_python_source_that_fails_is_named_with_its_line(
     problem = await refused(postgres, PostgresPlan(tmp_path, (f"python:app.seeds:{function}",)))
     assert said in problem.problem
     assert str(postgres.password) not in str(problem)
+
+
+WAITS = """
+import os
+import pathlib
+import time
+
+def run(url: str):
+    pathlib.Path("started").write_text(str(os.getpid()))
+    time.sleep(600)
+"""
+
+
+async def test_a_python_source_does_not_outlive_whoever_called_it(
+    postgres: Endpoint, write: Write, tmp_path: Path
+) -> None:
+    write("waits.py", WAITS)
+    building = asyncio.create_task(prepare_template(postgres, PostgresPlan(tmp_path, ("python:waits:run",))))
+
+    async def started() -> int:
+        return int((tmp_path / "started").read_text())
+
+    async def gone() -> None:
+        assert not psutil.pid_exists(pid)
+
+    pid = await until_ready("source", started, within_s=30, died=lambda: None, log=list)
+    building.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await building
+    await until_ready("source", gone, within_s=30, died=lambda: None, log=list)
+
+
+async def test_a_python_source_ends_when_its_caller_is_killed(tmp_path: Path, write: Write) -> None:
+    write("waits.py", WAITS)
+    order = {"kind": "python", "argument": "waits:run", "endpoint": {"url": "nowhere"}}
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "realstack.state.source_child",
+        stdin=asyncio.subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert child.stdin is not None
+    child.stdin.write(json.dumps(order).encode() + b"\n")
+
+    async def started() -> int:
+        return int((tmp_path / "started").read_text())
+
+    assert await until_ready("source", started, within_s=30, died=lambda: None, log=list) == child.pid
+    child.stdin.close()  # as the end of the parent does
+    assert await child.wait() == 1
 
 
 SYNC_ENV = """
