@@ -11,6 +11,7 @@ from realstack.errors import NotOurs
 from realstack.model import Endpoint, PostgresPlan, RedisPlan
 from realstack.services.postgres import connect_arguments
 from realstack.services.redis import client
+from realstack.state.clones import Databases
 from realstack.state.ownership import REDIS_MARK, assert_ours
 from realstack.state.redis_state import RedisState
 from realstack.state.server import connect_for_maintenance
@@ -61,6 +62,21 @@ async def test_an_empty_one_is_marked_and_stays_ours(given: Endpoint) -> None:
     await assert_ours(given, declared_disposable=True)
     await execute(given, "create table t (id int)")
     await assert_ours(given, declared_disposable=True)
+
+
+async def test_the_known_state_of_a_given_server_leaves_the_given_database_empty(
+    given: Endpoint, tmp_path: Path
+) -> None:
+    (tmp_path / "m.sql").write_text("create table t (id int);")
+    await assert_ours(given, declared_disposable=True)
+    template = await prepare_template(given, PostgresPlan(tmp_path, ("m.sql",)))
+    lender = Databases(given, template, "gw0", "rgiven")
+    lent = await lender.lend()
+    await execute(lent, "insert into t values (1)")
+    await lender.close()
+    connection = await asyncpg.connect(**connect_arguments(given))
+    assert await connection.fetchval("select count(*) from pg_tables where schemaname = 'public'") == 0
+    await connection.close()
 
 
 async def test_somebody_elses_comment_is_not_replaced(given: Endpoint) -> None:

@@ -141,6 +141,19 @@ async def test_a_worker_whose_lease_was_taken_over_moves_on(empty_redis: Endpoin
     await state.close()
 
 
+async def test_a_test_that_flushed_the_whole_server_does_no_lasting_harm(
+    empty_redis: Endpoint, plan: RedisPlan
+) -> None:
+    state = RedisState(empty_redis, plan, "gw0", "r1")
+    lent = await state.lend()
+    async with client(lent) as redis:
+        await redis.flushall()
+        await state.give_back(lent)
+        assert (await state.lend()).database == lent.database
+        assert await redis.get("string") == b"v"
+    await state.close()
+
+
 async def test_more_workers_than_databases_is_told_with_a_remedy(empty_redis: Endpoint, plan: RedisPlan) -> None:
     async with client(empty_redis, database=0) as control:
         count = int((await control.config_get("databases"))["databases"] or 0)

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from realstack.errors import MigrationFailed, NotOurs, RealstackError
-from realstack.model import Endpoint, PostgresPlan
+from realstack.model import Endpoint, PostgresPlan, Secret
 from realstack.readiness import until_ready
 from realstack.services.postgres import connect_arguments
 from realstack.state import naming
@@ -28,7 +28,7 @@ Write = Callable[[str, str], Path]
 BUILDER = """
 import asyncio, json, sys
 from pathlib import Path
-from realstack.model import Endpoint, PostgresPlan
+from realstack.model import Endpoint, PostgresPlan, Secret
 from realstack.state.template import prepare_template
 raw, root = json.loads(sys.argv[1]), Path(sys.argv[2])
 raw["socket_dir"] = Path(raw["socket_dir"]) if raw["socket_dir"] else None
@@ -344,3 +344,60 @@ async def test_a_plan_without_sources_is_an_empty_database(postgres: Endpoint, t
     assert await connection.fetchval("select count(*) from pg_tables where schemaname = 'public'") == 0
     await connection.close()
     await lender.close()
+
+
+async def test_many_workers_copy_at_once(postgres: Endpoint, write: Write, tmp_path: Path) -> None:
+    write("m/1.sql", "create table t (id int); insert into t values (1);")
+    template = await prepare_template(postgres, PostgresPlan(tmp_path, ("m",)))
+
+    async def work(worker: str) -> int:
+        lender = Databases(postgres, template, worker, "rtest8")
+        rows = 0
+        for _ in range(4):
+            lent = await lender.lend()
+            connection = await asyncpg.connect(**connect_arguments(lent))
+            rows += await connection.fetchval("select count(*) from t")
+            await connection.execute("insert into t values (2)")
+            await connection.close()
+            await lender.give_back(lent)
+        await lender.close()
+        return rows
+
+    assert await asyncio.gather(*(work(f"gw{number}") for number in range(4))) == [4] * 4
+
+
+async def test_a_role_that_may_only_create_databases_is_enough(
+    postgres: Endpoint, write: Write, tmp_path: Path
+) -> None:
+    write("m/1.sql", "create table t (id serial primary key); alter table t enable row level security;")
+    write("m/t.csv", "id\n1\n")
+    connection = await connect_for_maintenance(postgres)
+    await connection.execute("create role plain login createdb password 'plain'")
+    plain = replace(postgres, username="plain", password=Secret("plain"))
+    try:
+        lender = Databases(plain, await prepare_template(plain, PostgresPlan(tmp_path, ("m",))), "gw0", "rtest9")
+        lent = await lender.lend()
+        inside = await asyncpg.connect(**connect_arguments(lent))
+        assert await inside.fetchval("select count(*) from t") == 1
+        await lender.give_back(lent)
+        inside.terminate()
+        await lender.close()
+        await connection.execute("alter role plain nocreatedb")
+        write("m/2.sql", "select 1")
+        with pytest.raises(RealstackError, match="CREATEDB"):
+            await prepare_template(plain, PostgresPlan(tmp_path, ("m",)))
+    finally:
+        for name in await our_databases(connection):
+            owner = "select pg_get_userbyid(datdba) from pg_database where datname = $1"
+            if await connection.fetchval(owner, name) == "plain":
+                await drop_database(connection, name)
+        await connection.execute("drop role plain")
+        await connection.close()
+
+
+async def test_a_server_that_dies_while_a_template_is_built_is_told_by_file_and_line(
+    postgres: Endpoint, write: Write, tmp_path: Path
+) -> None:
+    write("m/1.sql", "select 1;\nselect pg_terminate_backend(pg_backend_pid());")
+    with pytest.raises(MigrationFailed, match=r"m/1.sql:2: "):
+        await prepare_template(postgres, PostgresPlan(tmp_path, ("m",)))
