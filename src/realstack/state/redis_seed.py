@@ -18,7 +18,7 @@ from realstack.errors import SeedFailed
 from realstack.model import RedisPlan
 from realstack.state.catalog import nearest
 from realstack.state.sources import files_below, missing_path, shown_path
-from realstack.state.yaml_nodes import At, is_null, jsonable, literal, plain
+from realstack.state.yaml_nodes import At, is_null, jsonable, literal
 
 Command = tuple[bytes | str | int, ...]
 
@@ -152,7 +152,7 @@ class _Entry:
         return commands
 
     def as_json(self, node: yaml.Node) -> list[Command]:
-        return [("JSON.SET", self.key, "$", json.dumps(jsonable(plain(node)), ensure_ascii=False))]
+        return [("JSON.SET", self.key, "$", json.dumps(jsonable(self.at.plain(node)), ensure_ascii=False))]
 
     def _groups(self, node: yaml.Node) -> list[Command]:
         if self.kind != "stream":

@@ -24,7 +24,7 @@ from realstack.state.catalog import (
 )
 from realstack.state.report import notes_of, one_line, remedy_for
 from realstack.state.sources import Step
-from realstack.state.yaml_nodes import At, is_null, jsonable, plain
+from realstack.state.yaml_nodes import At, is_null, jsonable
 
 if TYPE_CHECKING:
     import asyncpg
@@ -84,7 +84,7 @@ def _rows(at: At, table: Table, node: yaml.Node) -> list[Row]:
         for key, value in at.pairs(item):
             if key.value not in table.columns:
                 raise no_such_column(at.error, at.where(key), table, key.value)
-            values[key.value] = jsonable(plain(value))
+            values[key.value] = jsonable(at.plain(value))
         rows.append(Row(item, values))
     return rows
 

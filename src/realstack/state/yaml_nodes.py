@@ -14,6 +14,7 @@ import yaml
 from realstack.errors import RealstackError
 
 _MERGE = "tag:yaml.org,2002:merge"
+_MAP = "tag:yaml.org,2002:map"
 _BINARY = "tag:yaml.org,2002:binary"
 _NULL = "tag:yaml.org,2002:null"
 
@@ -58,31 +59,51 @@ class At:
         return node
 
     def pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
-        """Keys and values of a mapping, ``<<`` merged in.
+        """Keys and values of a mapping, what ``<<`` brings first; its own keys win. The node stays as it is.
 
         :raises RealstackError: a key is no plain word, or stands there twice.
         """
-        # Flattening rewrites the node's list in place, which is harmless to do twice; keys of the mapping
-        # itself come after the merged ones and win over them.
-        own = {id(key) for key, _ in node.value if key.tag != _MERGE}
-        yaml.SafeLoader("").flatten_mapping(node)
         merged: dict[str, tuple[yaml.ScalarNode, yaml.Node]] = {}
-        seen: set[str] = set()
+        own: set[str] = set()
         for key, value in node.value:
+            if key.tag == _MERGE:
+                for each, brought in self._merged(value, node):
+                    if each.value not in own:
+                        merged[each.value] = (each, brought)
+                continue
             if not isinstance(key, yaml.ScalarNode):
                 raise self.failed(key, "a name must be a plain word.", "write it as text.")
-            if id(key) in own:
-                if key.value in seen:
-                    raise self.failed(key, f"{key.value!r} stands here twice.", "keep one of them.")
-                seen.add(key.value)
+            if key.value in own:
+                raise self.failed(key, f"{key.value!r} stands here twice.", "keep one of them.")
+            own.add(key.value)
             merged[key.value] = (key, value)
         yield from merged.values()
 
+    def _merged(self, value: yaml.Node, into: yaml.Node) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
+        """What ``<<`` brings; of several maps the first one wins, so it comes last."""
+        sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        for source in reversed(sources):
+            if not isinstance(source, yaml.MappingNode) or source is into:
+                raise self.failed(into, "`<<` takes another map, or a list of maps.", "write `<<: *name`.")
+            yield from self.pairs(source)
 
-def plain(node: yaml.Node) -> Any:
-    """The node's value as plain Python, as YAML's own types have it."""
-    loader = yaml.SafeLoader("")
-    return loader.construct_object(node, deep=True)
+    def plain(self, node: yaml.Node, inside: tuple[yaml.Node, ...] = ()) -> Any:
+        """The node's value as plain Python, as YAML's own types have it; keys are the words that stand there.
+
+        :raises RealstackError: a node holds itself, or its tag is not known.
+        """
+        if any(node is outer for outer in inside):
+            raise self.failed(node, "this holds itself.", "take the circle out.")
+        inside = (*inside, node)
+        if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
+            return {key.value: self.plain(value, inside) for key, value in self.pairs(node)}
+        if isinstance(node, yaml.SequenceNode):
+            return [self.plain(item, inside) for item in node.value]
+        try:
+            return yaml.SafeLoader("").construct_object(node, deep=True)
+        except (yaml.YAMLError, ValueError) as problem:
+            reason = getattr(problem, "problem", None) or problem
+            raise self.failed(node, f"this is no value: {reason}.", "quote it, if it is text.") from problem
 
 
 def jsonable(value: Any) -> Any:
