@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.integration.plugin.conftest import Project
@@ -213,3 +216,38 @@ def test_a_start_that_fails_says_why_once_and_ends_with_exit_code_2(project: Pro
     result.assert_outcomes(passed=1, errors=2)
     assert result.ret == 2
     result.stdout.fnmatch_lines(["*001.sql:2*", "*To mend it:*"])
+
+
+def test_two_runs_at_once_do_not_see_each_other(project: Project) -> None:
+    """Both change what they got, in servers of their own or shared; each finds its own changes alone."""
+    project.settings("postgres", "redis")
+    project.write(
+        "test_many.py",
+        """
+import pytest
+
+@pytest.mark.parametrize("number", range(10))
+async def test_many(number, real_db, real_redis, realstack_env):
+    assert await real_db.fetchval("SELECT count(*) FROM users") == 2
+    await real_db.execute("INSERT INTO users SELECT generate_series(10, 60), 'x'")
+    assert await real_redis.dbsize() == 1
+    await real_redis.mset({f"k{i}": i for i in range(50)})
+    assert await real_db.fetchval("SELECT count(*) FROM users") == 53
+    assert await real_redis.dbsize() == 51
+""",
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    for attach in (False, True):
+        if attach:
+            subprocess.run([sys.executable, "-m", "realstack", "up"], cwd=project.path, check=True, capture_output=True)
+        runs = [
+            subprocess.Popen(command, cwd=project.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            for _ in range(3)
+        ]
+        try:
+            outputs = [run.communicate(timeout=120)[0] for run in runs]
+        finally:
+            if attach:
+                subprocess.run([sys.executable, "-m", "realstack", "down"], cwd=project.path, check=True)
+        assert [run.returncode for run in runs] == [0, 0, 0], outputs
+        assert all(("attached to run" in output) is attach for output in outputs)
