@@ -126,15 +126,17 @@ def _services(
         raise ComposeFileError(f"{path}: x-realstack.services must be a mapping.", remedy="write it as one.")
     for name in about:
         _require_known(path, name, declared, "x-realstack.services")
-    secrets = _secret_files(path, document.get("secrets"))
+    secrets, special = _secret_files(path, document.get("secrets")), _special_volumes(document.get("volumes"))
     specs = []
     for name, service in declared.items():
-        reader = Reader(path, str(name), variables, secrets)
+        reader = Reader(path, str(name), variables, secrets, special)
         if not isinstance(service, dict):
             raise reader.wrong("", service or name, "a mapping")
         own_extra = {**(about.get(name) or {}), **natural(service.get("x-realstack") or {})}
         specs.append(_spec(reader, service, own_extra))
-    _check_dependencies(path, specs)
+        for dependency in service.get("depends_on") or ():
+            _require_known(path, dependency, declared, f"services.{name}.depends_on")
+    _refuse_circles(path, specs)
     return specs
 
 
@@ -214,11 +216,14 @@ def _secret_files(path: Path, value: Any) -> dict[str, Path]:
     }
 
 
-def _check_dependencies(path: Path, specs: list[ServiceSpec]) -> None:
+def _special_volumes(value: Any) -> frozenset[str]:
+    """Named volumes that are more than a name: external ones, or with a driver of their own."""
+    declared = value if isinstance(value, dict) else {}
+    return frozenset(str(name) for name, about in declared.items() if about and set(about) - {"labels"})
+
+
+def _refuse_circles(path: Path, specs: list[ServiceSpec]) -> None:
     by_name = {spec.compose_name: spec for spec in specs}
-    for spec in specs:
-        for dependency in spec.depends_on:
-            _require_known(path, dependency.service, by_name, f"services.{spec.compose_name}.depends_on")
 
     def visit(name: str, way: tuple[str, ...]) -> None:
         if name in way:

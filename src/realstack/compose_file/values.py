@@ -32,6 +32,7 @@ class Reader:
     service: str
     variables: Mapping[str, str]
     secret_files: Mapping[str, Path] = field(default_factory=dict)
+    special_volumes: frozenset[str] = frozenset()
     unsupported: list[str] = field(default_factory=list)
 
     def wrong(self, key: str, value: Any, wanted: str) -> ComposeFileError:
@@ -177,6 +178,7 @@ class Reader:
                 mounts.append(self._short_volume(item))
             else:
                 raise self.wrong("volumes", item, "SOURCE:TARGET or a mapping")
+        self.unsupported += [f"volumes ({one.source})" for one in mounts if one.source in self.special_volumes]
         return tuple(mounts), tuple(tmpfs)
 
     def _short_volume(self, item: str) -> Volume:

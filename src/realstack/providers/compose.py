@@ -206,7 +206,7 @@ _FILE_REFUSED = re.compile(
     r"|invalid (?:compose project|interpolation|reference)|service .* depends on"
 )
 _BUILD = re.compile(r"failed to solve|failed to build|failed to read dockerfile", re.IGNORECASE)
-_SERVICE = re.compile(r"(?:Service|service|Container|image) \"?(?:realstack-r[0-9a-f]+-)?([\w.-]+?)(?:-\d+)?\"? ")
+_OF_SERVICE = re.compile(r"realstack-r[0-9a-f]+-([\w.-]+)-\d+")
 
 
 def explained(
@@ -247,10 +247,8 @@ def explained(
 
 
 def _blamed(specs: Sequence[ServiceSpec], lines: Sequence[str]) -> ServiceSpec:
-    """The service that the last line with a service's name speaks of; the first one if none does."""
-    for line in reversed(lines):
-        named = set(_SERVICE.findall(f"{line} ")) | set(re.findall(r"[\w.-]+", line))
-        for spec in specs:
-            if spec.compose_name in named:
-                return spec
-    return specs[0]
+    """The service of the last container that is named; else one that the last line names; else the first."""
+    named = [name for line in reversed(lines) for name in _OF_SERVICE.findall(line)]
+    named += re.findall(r"[\w.-]+", lines[-1]) if lines else []
+    by_name = {spec.compose_name: spec for spec in specs}
+    return next((by_name[name] for name in named if name in by_name), specs[0])

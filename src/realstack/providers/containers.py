@@ -12,7 +12,7 @@ import anyio
 from anyio import to_thread
 
 from realstack.errors import RealstackError, ServiceStartFailed, UnsupportedByProvider
-from realstack.model import Address, Dependency, HealthCheck, Run, ServiceSpec, tail
+from realstack.model import Address, Dependency, HealthCheck, Run, ServiceSpec, Volume, tail
 from realstack.providers import docker_engine
 from realstack.providers.docker_baked import ensure_baked
 from realstack.providers.docker_container import LOOK_EVERY_S, Contained, end_of, host_port_of
@@ -50,7 +50,7 @@ class Containers:
         start = _Start(engine, client, run, self._pull_within_s)
         try:
             await start.all_of(specs)
-            yield dict(start.running)
+            yield {spec.name: start.running[spec.name] for spec in specs}
         finally:
             with anyio.CancelScope(shield=True):
                 await start.remove_all()
@@ -134,7 +134,7 @@ class _Start:
         image = ensure_image(
             self.client, self.engine, spec, self.run, pull_within_s=self.pull_within_s, stop=self._stop
         )
-        settings = container_settings(spec)
+        settings = container_settings(spec, self.run)
         baked = ensure_baked(self.client, spec, image, settings, self.run, stop=self._stop)
         settings["ports"] = {f"{port}/tcp": (self.engine.publish_ip, host) for port, host in published_ports(spec)}
         settings["name"] = f"{docker_engine.project_of(self.run.run_id)}-{spec.compose_name}"
@@ -173,7 +173,7 @@ class _Start:
         is_met = _is_healthy if healthy else _has_ended_well
         with anyio.move_on_after(DEPENDENCY_WITHIN_S):
             while not await to_thread.run_sync(is_met, on.container):
-                if on.died() and (healthy or on.died() != "exit status 0"):
+                if (healthy and _is_unhealthy(on.container)) or on.died() not in (None, "exit status 0"):
                     break
                 await anyio.sleep(LOOK_EVERY_S)
             else:
@@ -182,7 +182,7 @@ class _Start:
             on.spec.name,
             "depends_on",
             problem=f"{spec.name!r} waits for it with the condition {dependency.condition!r}, which it did not meet: "
-            f"{on.died() or 'it still runs'}",
+            f"{on.died() or 'it runs'}, its health is {_health(on.container)}",
             log_tail=tail(on.log_lines()),
             remedy="read its log above, and look at its health check.",
         )
@@ -203,20 +203,14 @@ def published_ports(spec: ServiceSpec) -> list[tuple[int, int | None]]:
     return list({**({spec.port: None} if spec.port else {}), **asked}.items())
 
 
-def container_settings(spec: ServiceSpec) -> dict[str, Any]:
+def container_settings(spec: ServiceSpec, run: Run) -> dict[str, Any]:
     """The declaration in the words of the SDK, without image, ports, labels, name and network."""
-    from docker.types import Mount
-
-    mounts = [
-        Mount(volume.target, volume.source, type="bind" if volume.bind else "volume", read_only=volume.read_only)
-        for volume in spec.volumes
-    ]
     settings: dict[str, Any] = {
         "command": list(spec.command) if spec.command is not None else None,
         "entrypoint": list(spec.entrypoint) if spec.entrypoint is not None else None,
         "environment": dict(spec.environment),
         "tmpfs": dict(entry.partition(":")[::2] for entry in spec.tmpfs),
-        "mounts": mounts,
+        "mounts": [_mount(volume, run) for volume in spec.volumes],
         "healthcheck": _health_check(spec.health_check) if spec.health_check else None,
         "user": spec.user,
         "working_dir": spec.working_dir,
@@ -225,6 +219,16 @@ def container_settings(spec: ServiceSpec) -> dict[str, Any]:
         "init": spec.init,
     }
     return {name: value for name, value in settings.items() if value not in (None, {}, [])}
+
+
+def _mount(volume: Volume, run: Run) -> Any:
+    """A mount. A named volume is the run's own, as Compose's are the project's own, and goes with the run."""
+    from docker.types import Mount
+
+    if volume.bind:
+        return Mount(volume.target, volume.source, type="bind", read_only=volume.read_only)
+    named = f"{docker_engine.project_of(run.run_id)}_{volume.source}" if volume.source else None
+    return Mount(volume.target, named, type="volume", read_only=volume.read_only, labels=run.labels)
 
 
 def _health_check(check: HealthCheck) -> dict[str, Any]:
@@ -257,9 +261,18 @@ def _started(engine: Engine, image: str, labels: Mapping[str, str], settings: Ma
     return declared.start().get_wrapped_container()
 
 
+def _health(container: Any) -> str:
+    return str((container.attrs["State"].get("Health") or {}).get("Status"))
+
+
 def _is_healthy(container: Any) -> bool:
     container.reload()
-    return bool((container.attrs["State"].get("Health") or {}).get("Status") == "healthy")
+    return _health(container) == "healthy"
+
+
+def _is_unhealthy(container: Any) -> bool:
+    """By what was last read of it: unhealthy for good, ended, or never to be healthy for want of a health check."""
+    return _health(container) in ("unhealthy", "None") or container.attrs["State"]["Status"] in ("exited", "dead")
 
 
 def _has_ended_well(container: Any) -> bool:

@@ -65,7 +65,7 @@ def ensure_baked(
     inner = source.attrs["Config"]
     own = [*(settings.get("entrypoint") or inner.get("Entrypoint") or ())]
     command = [*(settings.get("command") or (() if "entrypoint" in settings else inner.get("Cmd") or ()))]
-    tag = f"realstack-baked/{_hash(_VERSION, source.id, path, own, command, dict(settings['environment']))}"
+    tag = f"realstack-baked/{_hash(_VERSION, source.id, path, own, command, dict(settings.get('environment', {})))}"
     oven = _Oven(client, source.id, path, tag, run, f"{run.project}/{spec.compose_name}", stop)
     if not _is_here(client, tag) and not oven.bake(settings):
         return None

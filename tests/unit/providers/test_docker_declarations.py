@@ -1,0 +1,136 @@
+"""What declarations become for the engine, for the builder and for Compose; and what Compose's words mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from realstack.compose_file import ComposeProject
+from realstack.errors import (
+    ComposeFileError,
+    ImageUnavailable,
+    RealstackError,
+    ServiceStartFailed,
+    UnsupportedByProvider,
+)
+from realstack.model import Build, Dependency, HealthCheck, Port, Run, ServiceSpec, Volume
+from realstack.providers.compose import explained, override_of
+from realstack.providers.containers import container_settings, published_ports, refuse_unsupported
+from realstack.providers.docker_images import base_images, context_hash
+
+SPEC = ServiceSpec("postgres", "postgres", "db", 5432, image="postgres:17")
+RUN = Run("r0123456789", Path("/nowhere"), 1, 2.0, "tests")
+
+
+def test_what_containers_cannot_honour_is_refused_by_name_with_the_advice_to_use_compose() -> None:
+    app = replace(SPEC, compose_name="app", depends_on=(Dependency("other"),))
+    with pytest.raises(UnsupportedByProvider) as caught:
+        refuse_unsupported([replace(SPEC, unsupported=("cap_add", "build.ssh")), app])
+    assert "services.db.cap_add, services.db.build.ssh, services.app.depends_on.other" in caught.value.problem
+    assert "compose" in caught.value.remedy
+
+
+def test_a_declaration_becomes_the_sdks_words() -> None:
+    spec = replace(
+        SPEC,
+        command=("postgres", "-cfsync=off"),
+        tmpfs=("/data", "/tmp:size=64m,mode=1777"),
+        volumes=(Volume("/conf", "/here/conf", read_only=True, bind=True), Volume("/named", "named")),
+        health_check=HealthCheck(("CMD", "x"), interval_s=1.5, retries=3),
+        init=True,
+    )
+    settings = container_settings(spec, RUN)
+    assert settings["command"] == ["postgres", "-cfsync=off"]
+    assert settings["tmpfs"] == {"/data": "", "/tmp": "size=64m,mode=1777"}
+    assert settings["healthcheck"] == {"test": ["CMD", "x"], "interval": 1_500_000_000, "retries": 3}
+    assert [(mount["Type"], mount["Source"], mount["ReadOnly"]) for mount in settings["mounts"]] == [
+        ("bind", "/here/conf", True),
+        ("volume", "realstack-r0123456789_named", False),
+    ]
+    assert settings["init"] is True
+    assert "entrypoint" not in settings
+
+
+def test_the_clients_port_is_published_even_where_the_file_publishes_none() -> None:
+    assert published_ports(SPEC) == [(5432, None)]
+    assert published_ports(replace(SPEC, ports=(Port(5432, 15432), Port(80)))) == [(5432, 15432), (80, None)]
+    assert published_ports(replace(SPEC, port=0)) == []
+
+
+def test_the_runs_own_compose_file_marks_services_and_publishes_what_is_not_published() -> None:
+    override = override_of([SPEC], RUN, "127.0.0.1", {"app": "abc"})
+    assert override["services"]["db"]["labels"]["realstack.run"] == RUN.run_id
+    assert override["services"]["db"]["labels"]["realstack.service"] == "postgres"
+    assert override["services"]["db"]["ports"] == ["127.0.0.1::5432"]
+    assert override["services"]["app"] == {"build": {"labels": {"realstack.build": "abc"}}}
+    published = override_of([replace(SPEC, ports=(Port(5432),))], RUN, "127.0.0.1", {})
+    assert "ports" not in published["services"]["db"]
+
+
+def test_the_images_that_a_build_needs_are_read_from_its_dockerfile(tmp_path: Path) -> None:
+    dockerfile = tmp_path / "Dockerfile"
+    dockerfile.write_text(
+        "ARG PYTHON=python:3.13\nARG OTHER\nFROM ${PYTHON} AS base\nFROM --platform=linux/amd64 $OTHER AS tools\n"
+        "ARG PYTHON=ignored\nFROM base\nCOPY --from=tools /a /a\nFROM scratch\nFROM ${NONE:-debian:13}\n"
+    )
+    build = Build(tmp_path, dockerfile, args={"OTHER": "busybox"})
+    assert base_images(build) == ["python:3.13", "busybox", "debian:13"]
+    assert base_images(replace(build, dockerfile=tmp_path / "none")) == []
+
+
+def test_the_hash_of_a_build_follows_contents_and_arguments_and_not_what_is_ignored(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM x\n")
+    (tmp_path / ".dockerignore").write_text("# nothing of these\nignored\n")
+    (tmp_path / "code.py").write_text("1")
+    (tmp_path / "ignored").write_text("1")
+    build = Build(tmp_path, tmp_path / "Dockerfile")
+    first = context_hash(build)
+    assert first is not None
+    (tmp_path / "ignored").write_text("2")
+    assert context_hash(build) == first
+    assert context_hash(replace(build, args={"A": "1"})) != first
+    (tmp_path / "code.py").write_text("2")
+    assert context_hash(build) != first
+
+
+@pytest.mark.parametrize(
+    ("output", "kind", "words"),
+    [
+        (
+            ["Error response from daemon: driver failed programming external connectivity on endpoint "
+             "realstack-r0123456789-db-1: Bind for 0.0.0.0:5432 failed: port is already allocated"],
+            ServiceStartFailed,
+            "Service 'postgres' failed at stage 'port'",
+        ),
+        (["validating /x/f.yml: services.db additional properties 'foo' not allowed"], ComposeFileError, "foo"),
+        (["required variable PW is missing a value: set it"], ComposeFileError, "PW"),
+        (["no such service: dbb"], ComposeFileError, "dbb"),
+        (
+            [" db Error", 'Error response from daemon: Get "https://r/v2/": dial tcp: lookup r: no such host'],
+            ImageUnavailable,
+            "no such host",
+        ),
+        (
+            ["#3 [app internal] load metadata for docker.io/library/python:3.13", "#3 ERROR: no such host",
+             "failed to solve: python:3.13: no such host"],
+            ImageUnavailable,
+            "realstack-app",
+        ),
+        (["#5 ERROR: process did not complete", "failed to solve: exit code: 1"], ServiceStartFailed, "'build'"),
+        (["write /x: no space left on device"], ServiceStartFailed, "'disk'"),
+        (["something new"], ServiceStartFailed, "something new"),
+        ([], ServiceStartFailed, "it said nothing"),
+    ],
+)  # fmt: skip
+def test_composes_last_words_become_an_error_with_a_remedy(
+    output: Sequence[str], kind: type[RealstackError], words: str, tmp_path: Path
+) -> None:
+    app = ServiceSpec("app", "generic", "app", 0, build=Build(tmp_path, tmp_path / "Dockerfile"))
+    project = ComposeProject(Path("/x/f.yml"), "x", (SPEC, app))
+    error = explained(project, [SPEC, app], "\n".join(output))
+    assert type(error) is kind
+    assert words in str(error)
+    assert error.remedy
