@@ -50,8 +50,15 @@ def up(provider: ProviderOption = None, file: ComposeOption = None, as_json: Jso
     """Start the services in the background, at their known state; tests and commands attach to them."""
     overrides = _overrides(provider, file)
     settings = load_settings(overrides=overrides)
-    with Progress(quiet=as_json) as progress:
-        record, started = ensure_kept(up_name(settings), settings, overrides=overrides, listen=progress.hear)
+    before = registry.find(up_name(settings))
+    try:
+        with Progress(quiet=as_json) as progress:
+            record, started = ensure_kept(up_name(settings), settings, overrides=overrides, listen=progress.hear)
+    except KeyboardInterrupt:
+        made = registry.find(up_name(settings))
+        if before is None and made is not None:
+            end(made)
+        raise
     if not started:
         reason = why_not_attach(settings, record)
         if reason is not None:
