@@ -197,7 +197,7 @@ async def test_csv_rows_become_rows(postgres: Endpoint, write: Write, tmp_path: 
         ("users.yaml", "users:\n  name: a\n", "s/users.yaml:2", "must hold a list of rows"),
         ("users.yaml", "users:\n  - a\n", "s/users.yaml:2", "must be a map"),
         ("users.yaml", "users:\n  - {name: a, name: b}\n", "s/users.yaml:2", "stands here twice"),
-        ("users.yaml", "users: [\n", "s/users.yaml:2", "not YAML"),
+        ("users.yaml", "users: [\n", "s/users.yaml:1", "not YAML"),
         (
             "users.sql",
             "insert into users (nmae) values (1);",
