@@ -93,7 +93,8 @@ run_script() {
 run_scripts() {
     local scripts=(/docker-entrypoint-initdb.d/*)
     [[ -e ${scripts[0]} ]] || return 0
-    pg_ctl -D "$PGDATA" -w -s -o "$(printf '%q ' "$@") -c listen_addresses='' -p ${PGPORT:-5432}" start
+    local options=("$@" -c listen_addresses= -p "${PGPORT:-5432}")
+    pg_ctl -D "$PGDATA" -w -s -o "$(printf '%q ' "${options[@]}")" start
     local script
     for script in "${scripts[@]}"; do run_script "$script"; done
     pg_ctl -D "$PGDATA" -w -s -m fast stop
