@@ -246,17 +246,22 @@ def _public(record: registry.Record) -> dict[str, Any]:
 
 
 def _run(command: Sequence[str], variables: Mapping[str, str]) -> int:
-    """The command's exit code. Ctrl-C is the command's to handle; we wait for its end, and clean up after it."""
+    """The command's exit code. Signals are the command's to handle; we wait for its end, and clean up after it."""
     try:
         process = subprocess.Popen(command, env={**os.environ, **variables})
     except OSError as problem:
         raise RealstackError(f"{command[0]} could not be run: {problem.strerror}.", remedy="correct it.") from problem
-    while True:
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:
-            continue
-        return 128 - code if code < 0 else code
+    # Ctrl-C reaches the command from the terminal, as it does us; a SIGTERM reaches us alone
+    before = signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
+    try:
+        while True:
+            try:
+                code = process.wait()
+            except KeyboardInterrupt:
+                continue
+            return 128 - code if code < 0 else code
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _dotenv(value: str) -> str:

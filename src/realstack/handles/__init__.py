@@ -6,6 +6,7 @@ This module itself imports next to nothing: a suite that uses none of it must no
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -17,6 +18,21 @@ _lock = threading.RLock()
 _make: Callable[[], Session] | None = None
 _session: Session | None = None
 _in_test = False
+_inherited = ""
+
+
+def _forget_parents_session() -> None:
+    """In a forked child the parent's session has no thread; what it runs is attached to, and not ended, there."""
+    global _session, _inherited, _lock  # noqa: PLW0603
+    _lock = threading.RLock()
+    if _session is not None:
+        _inherited = _session.name
+        atexit.unregister(end)
+        _session = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents_session)
 
 
 def made_by(make: Callable[[], Session] | None) -> None:
@@ -30,7 +46,11 @@ def current() -> Session:
     global _session  # noqa: PLW0603
     with _lock:
         if _session is None:
-            if _make is not None:
+            if _inherited:
+                from realstack.handles.session import Session
+
+                _session = Session(attach_to=_inherited)
+            elif _make is not None:
                 _session = _make()
             else:
                 from realstack.handles.session import Session

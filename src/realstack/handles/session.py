@@ -42,7 +42,7 @@ class Session:
     """Starts nothing until :attr:`environment` is asked for; ends it in :meth:`close`, if it is its own.
 
     Thread-safe. A failed start is remembered: every later ask raises the same error, and nothing is tried
-    again.
+    again. ``attach_to`` names the session of a process that forked this one: its environment is used.
     """
 
     def __init__(
@@ -52,8 +52,12 @@ class Session:
         overrides: Mapping[str, Any] | None = None,
         worker: str = "main",
         shared: Shared | None = None,
+        attach_to: str = "",
     ) -> None:
         self.worker = worker
+        self.run_id = registry.new_run_id()
+        self.name = attach_to or (shared_name(shared.run) if shared else f"session-{self.run_id}")
+        self._inherited = bool(attach_to)
         self.events: list[Event] = []
         self._start = start
         self._overrides = dict(overrides or {})
@@ -66,7 +70,6 @@ class Session:
         self._redis: RedisState | None = None
         self._test: TestLease | None = None
         self._tests = 0
-        self.run_id = registry.new_run_id()
 
     def __repr__(self) -> str:
         return f"<Session {self.worker} {self._environment or 'not started'}>"
@@ -162,6 +165,8 @@ class Session:
     def _opened(self) -> Environment:
         os.environ.update(past_proxy(os.environ))  # the tests' own clients must reach loopback
         settings = load_settings(self._start, overrides=self._overrides)
+        if self._inherited and (inherited := registry.find(self.name)) is not None:
+            return self._loop.run(attach(settings, inherited))
         record = registry.find(up_name(settings))
         why_not = None
         if record is not None and record.ready:
@@ -169,15 +174,15 @@ class Session:
             if why_not is None:
                 return self._loop.run(attach(settings, record))
         if self._shared is not None:
-            return self._loop.run(attach(settings, self._kept(settings, self._shared)))
-        return self._loop.enter(running_environment(settings, listen=self.events.append))
+            return self._loop.run(attach(settings, self._kept(settings, self._shared.controller_pid)))
+        return self._loop.enter(running_environment(settings, name=self.name, listen=self.events.append))
 
-    def _kept(self, settings: Settings, shared: Shared) -> registry.Record:
+    def _kept(self, settings: Settings, controller_pid: int) -> registry.Record:
         record, _ = ensure_kept(
-            shared_name(shared.run),
+            self.name,
             settings,
             overrides=self._overrides,
-            serves_pid=shared.controller_pid,
+            serves_pid=controller_pid,
             listen=self.events.append,
         )
         return record

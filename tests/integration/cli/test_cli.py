@@ -110,6 +110,19 @@ def test_run_starts_an_environment_for_one_command_and_passes_its_exit_code_on(s
     assert list(registry.records()) == []
 
 
+def test_a_terminated_run_passes_the_signal_on_and_leaves_nothing(shop: Shop) -> None:
+    note = shop.path / "runs.txt"
+    command = f"trap 'echo told; exit 9' TERM; echo up > {note}; while :; do sleep 0.05; done"
+    process = shop.start("run", "--", "sh", "-c", command)
+    while not note.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.terminate()
+    out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out.strip()) == (9, "told")
+    assert list(registry.records()) == []
+
+
 def test_doctor_tells_each_finding_and_what_would_be_chosen(shop: Shop) -> None:
     looked = shop.call("doctor")
     assert looked.returncode == 0, looked.stdout

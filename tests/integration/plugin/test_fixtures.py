@@ -251,3 +251,37 @@ async def test_many(number, real_db, real_redis, realstack_env):
                 subprocess.run([sys.executable, "-m", "realstack", "down"], cwd=project.path, check=True)
         assert [run.returncode for run in runs] == [0, 0, 0], outputs
         assert all(("attached to run" in output) is attach for output in outputs)
+
+
+def test_a_forked_child_has_a_database_of_its_own_and_leaves_the_parents_alone(project: Project) -> None:
+    """As pytest-forked does: the child has the parent's memory, but not its threads."""
+    project.settings("postgres")
+    project.write(
+        "test_fork.py",
+        """
+import asyncio, os
+from realstack import get_test_db
+
+async def use():
+    async with get_test_db() as db:
+        await db.execute("DELETE FROM users")
+        return await db.fetchval("SELECT current_database()")
+
+def test_fork(real_db):
+    mine = real_db.endpoint.database
+    pid = os.fork()
+    if pid == 0:
+        try:
+            theirs = asyncio.run(use())
+            from realstack import handles
+            handles.end()
+            os._exit(0 if theirs != mine else 3)
+        except BaseException:
+            os._exit(4)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+async def test_after(real_db):
+    assert await real_db.fetchval("SELECT count(*) FROM users") == 2
+""",
+    )
+    project.run("-W", "ignore::DeprecationWarning").assert_outcomes(passed=2)
