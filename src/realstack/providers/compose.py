@@ -25,8 +25,9 @@ from realstack.errors import (
 )
 from realstack.model import Address, Run, ServiceSpec, tail
 from realstack.providers import docker_engine
-from realstack.providers.docker_container import Contained, end_of, host_port_of
-from realstack.providers.docker_engine import COMPOSE_PROJECT_LABEL, SERVICE_LABEL, Engine, log_of
+from realstack.providers.docker_address import Engine
+from realstack.providers.docker_container import Contained, end_of, host_port_of, refusal
+from realstack.providers.docker_engine import COMPOSE_PROJECT_LABEL, SERVICE_LABEL, log_of
 from realstack.providers.docker_images import BUILD_LABEL, build_failed, needs_build
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def explained(
     lines = [line for line in output.splitlines() if line.strip()]
     said = lines[-1].strip() if lines else "it said nothing"
     spec = _blamed(specs, lines)
-    stage, problem, remedy = docker_engine.refusal(said, spec.port)
+    stage, problem, remedy = refusal(said, spec.port)
     if stage in ("port", "disk"):
         return ServiceStartFailed(
             spec.name, stage, problem=problem, after_s=after_s, log_tail=tail(lines, 8), remedy=remedy

@@ -14,9 +14,10 @@ from anyio import to_thread
 from realstack.errors import RealstackError, ServiceStartFailed, UnsupportedByProvider
 from realstack.model import Address, Dependency, HealthCheck, Run, ServiceSpec, Volume, tail
 from realstack.providers import docker_engine
+from realstack.providers.docker_address import Engine
 from realstack.providers.docker_baked import ensure_baked
-from realstack.providers.docker_container import LOOK_EVERY_S, Contained, end_of, host_port_of
-from realstack.providers.docker_engine import SERVICE_LABEL, Engine, log_of
+from realstack.providers.docker_container import LOOK_EVERY_S, Contained, end_of, host_port_of, refusal
+from realstack.providers.docker_engine import SERVICE_LABEL, log_of
 from realstack.providers.docker_images import StoppedError, ensure_image
 
 if TYPE_CHECKING:
@@ -285,5 +286,5 @@ def explained(spec: ServiceSpec, problem: Exception, after_s: float) -> Exceptio
 
     if isinstance(problem, RealstackError) or not isinstance(problem, docker.errors.APIError):
         return problem
-    stage, told, remedy = docker_engine.refusal(str(getattr(problem, "explanation", None) or problem), spec.port)
+    stage, told, remedy = refusal(str(getattr(problem, "explanation", None) or problem), spec.port)
     return ServiceStartFailed(spec.name, stage, problem=told, after_s=after_s, remedy=remedy)

@@ -1,7 +1,8 @@
-"""A running container as both Docker providers see it."""
+"""A running container as both Docker providers see it, and what the engine means when it refuses to make one."""
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -58,3 +59,34 @@ def end_of(container: Any) -> str | None:
         return None
     killed = " (killed for want of memory)" if state.get("OOMKilled") else ""
     return f"exit status {state['ExitCode']}{killed}"
+
+
+_REFUSALS = (
+    (
+        re.compile(r"port is already allocated|address already in use|failed to bind host port", re.IGNORECASE),
+        "port",
+        "a host port that it asks for is taken",
+        'end what listens there, or declare no fixed host port (ports: ["127.0.0.1::{port}"]) to get a free one.',
+    ),
+    (
+        re.compile(r"no space left on device", re.IGNORECASE),
+        "disk",
+        "the engine has no room on its disk",
+        "`docker system df` shows what takes room, `docker system prune` frees it.",
+    ),
+    (
+        re.compile(r"executable file not found|no such file or directory: unknown|exec format error", re.IGNORECASE),
+        "start",
+        "its command cannot be run in its image",
+        "check `command` and `entrypoint` in the compose file, and the image's platform.",
+    ),
+)
+
+
+def refusal(told: str, port: int) -> tuple[str, str, str]:
+    """Stage, problem and remedy for what the engine said when it refused to make or start a container."""
+    words = told.strip().rstrip(".")
+    for pattern, stage, problem, remedy in _REFUSALS:
+        if pattern.search(words):
+            return stage, f"{problem}: {words}", remedy.replace("{port}", str(port))
+    return "start", f"the engine refused: {words}", "see the engine's words; `docker info` and its log may tell more."

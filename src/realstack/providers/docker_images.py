@@ -20,7 +20,8 @@ from urllib.parse import quote
 
 from realstack.errors import ImageUnavailable, RealstackError, ServiceStartFailed
 from realstack.model import Build, Run, ServiceSpec, tail
-from realstack.providers.docker_engine import COMPOSE_PROJECT_LABEL, Engine, ask, client_of
+from realstack.providers.docker_address import Engine
+from realstack.providers.docker_engine import COMPOSE_PROJECT_LABEL, ask, client_of
 
 if TYPE_CHECKING:
     import docker

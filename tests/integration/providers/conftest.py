@@ -11,6 +11,7 @@ import pytest
 from realstack.compose_file import ComposeProject, read_compose_file
 from realstack.model import Run
 from realstack.providers import docker_engine
+from realstack.providers.docker_address import find_engine
 
 Project = Callable[..., ComposeProject]
 
@@ -18,7 +19,7 @@ Project = Callable[..., ComposeProject]
 @pytest.fixture
 def docker() -> None:
     """Skip where no engine answers; with REALSTACK_REQUIRE_DOCKER=1 that is a failure."""
-    problem = docker_engine.why_silent(docker_engine.find_engine())
+    problem = docker_engine.why_silent(find_engine())
     if problem and os.environ.get("REALSTACK_REQUIRE_DOCKER") == "1":
         pytest.fail(f"REALSTACK_REQUIRE_DOCKER=1, and {problem}")
     if problem:

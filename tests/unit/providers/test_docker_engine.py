@@ -15,7 +15,9 @@ import pytest
 from realstack.errors import ProviderUnavailable
 from realstack.model import ServiceSpec
 from realstack.providers import docker_engine
-from realstack.providers.docker_engine import Engine, can_run, find_engine, refusal, require_engine, why_silent
+from realstack.providers.docker_address import Engine, find_engine
+from realstack.providers.docker_container import refusal
+from realstack.providers.docker_engine import can_run, require_engine, why_silent
 
 
 @contextmanager
