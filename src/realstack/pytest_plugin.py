@@ -123,7 +123,8 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """Start now if a collected test asks by fixture, and say what runs where, why, and how long it took."""
-    if config.getoption("collectonly") or not any(FIXTURES & set(getattr(i, "fixturenames", ())) for i in items):
+    asked = any(FIXTURES & set(getattr(item, "fixturenames", ())) for item in items)
+    if not asked or config.getoption("collectonly") or _will_not_run(items[0].session):
         return []
     from realstack.errors import RealstackError
 
@@ -134,6 +135,11 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
         lines = f"could not start: {problem}".splitlines()
         config.stash[_outcome]["exit"] = COULD_NOT_RUN
     return [f"realstack: {line}" for line in lines]
+
+
+def _will_not_run(session: pytest.Session) -> bool:
+    """A file that could not be collected interrupts the run before its first test."""
+    return bool(session.testsfailed) and not session.config.getoption("continue_on_collection_errors")
 
 
 @pytest.hookimpl(wrapper=True)

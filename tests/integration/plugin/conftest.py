@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["pytester"]
-
 SCHEMA = "CREATE TABLE users (id int PRIMARY KEY, name text NOT NULL);"
 SEED = "INSERT INTO users VALUES (1, 'Ada'), (2, 'Lin');"
 SETTINGS = """

@@ -172,6 +172,14 @@ def test_unit():
     assert not list((project.path / "nowhere").glob("*"))
 
 
+def test_nothing_is_started_where_a_broken_file_interrupts_the_run(project: Project) -> None:
+    project.write("test_two.py", TWO_TESTS.format(imports="", marker=""))
+    project.write("test_broken.py", "import no_such_module\n")
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.no_fnmatch_line("*ready after*")
+
+
 def test_the_header_says_what_runs_where_and_why(project: Project) -> None:
     project.settings("postgres", "redis")
     project.write("test_two.py", TWO_TESTS.format(imports="", marker=""))
