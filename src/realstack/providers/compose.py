@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     import docker
 
 COMPOSE_SERVICE_LABEL = "com.docker.compose.service"
+UP_WITHIN_S = 600.0
 _VERSION_WITHIN_S = 10.0
-_REMOVAL_ROUNDS = 3
 
 
 class Compose:
@@ -43,8 +43,9 @@ class Compose:
 
     name: ClassVar[str] = "compose"
 
-    def __init__(self, project: ComposeProject) -> None:
+    def __init__(self, project: ComposeProject, up_within_s: float = UP_WITHIN_S) -> None:
         self._project = project
+        self._up_within_s = up_within_s
 
     @asynccontextmanager
     async def running(self, specs: Sequence[ServiceSpec], run: Run) -> AsyncIterator[Mapping[str, Contained]]:
@@ -60,7 +61,7 @@ class Compose:
         client = await to_thread.run_sync(docker_engine.connect, engine)
         up = _Up(self._project, engine, client, run)
         try:
-            yield await up.start(specs)
+            yield await up.start(specs, self._up_within_s)
         finally:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(up.remove_all)
@@ -97,7 +98,7 @@ class _Up:
         self.project, self.engine, self.client, self.run = project, engine, client, run
         self.name = docker_engine.project_of(run.run_id)
 
-    async def start(self, specs: Sequence[ServiceSpec]) -> dict[str, Contained]:
+    async def start(self, specs: Sequence[ServiceSpec], within_s: float) -> dict[str, Contained]:
         """``up``, and where each service is then."""
         began = time.monotonic()
         docker_engine.leave_note(self.run, self.engine)
@@ -107,19 +108,25 @@ class _Up:
         override.write_text(yaml.safe_dump(content), encoding="utf-8")
         command = [*self._compose(override), "up", "--detach", "--no-recreate", "--quiet-pull"]
         command += ["--build"] if build else []
-        status, output = await self._run([*command, *(spec.compose_name for spec in specs)])
+        try:
+            with anyio.fail_after(within_s):
+                status, output = await self._run([*command, *(spec.compose_name for spec in specs)])
+        except TimeoutError as problem:
+            raise ServiceStartFailed(
+                specs[0].name,
+                "start",
+                problem=f"`docker compose up` of {', '.join(spec.name for spec in specs)} did not come to an end",
+                after_s=time.monotonic() - began,
+                remedy="a registry or a dependency's health check may hang: "
+                f"`docker compose -f {self.project.path} up` shows which.",
+            ) from problem
         if status:
             raise explained(self.project, specs, output, time.monotonic() - began)
         return await to_thread.run_sync(self._found, specs)
 
     def remove_all(self) -> None:
-        """Remove the project: what ``down --volumes`` would, but without reading the file again.
-
-        Rounds, since a killed ``up`` may have asked the engine for something that comes a moment later.
-        """
-        for _ in range(_REMOVAL_ROUNDS):
-            if not docker_engine.remove_marked(self.client, self.run.run_id):
-                return
+        """Remove the project: what ``down --volumes`` would, but without reading the file again."""
+        docker_engine.remove_marked(self.client, self.run.run_id)
 
     def _builds(self, specs: Sequence[ServiceSpec]) -> tuple[dict[str, str], bool]:
         """The hash that each built image is to carry, and whether any is to be built now."""

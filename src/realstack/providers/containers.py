@@ -243,7 +243,7 @@ def _health_check(check: HealthCheck) -> dict[str, Any]:
 
 
 def _started(engine: Engine, image: str, labels: Mapping[str, str], settings: Mapping[str, Any]) -> Any:
-    """A started container, by testcontainers: it knows registries' credentials and prefixes and marks what it makes.
+    """A started container, by testcontainers: it reads its own settings of engines and credentials, and marks it.
 
     Its sweeper, a container with the engine's socket mounted, is left out: the run's own watchdog sweeps.
     """
@@ -259,6 +259,7 @@ def _started(engine: Engine, image: str, labels: Mapping[str, str], settings: Ma
             return self
 
     declared = Unswept(image, docker_client_kw={"environment": engine.environment()}).with_kwargs(**settings)
+    declared.image = image  # its prefix for a mirror of the hub must not be put before images that were made here
     return declared.start().get_wrapped_container()
 
 

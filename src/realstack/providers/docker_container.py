@@ -47,13 +47,14 @@ def host_port_of(container: Any, port: int) -> int | None:
 def end_of(container: Any) -> str | None:
     """How the container ended, asked just now; None while it lives."""
     import docker
+    import requests
 
     try:
         container.reload()
     except docker.errors.NotFound:
         return "its container removed"
-    except docker.errors.APIError:
-        return None  # the engine is busy: the probe will tell
+    except (docker.errors.APIError, requests.exceptions.RequestException):
+        return None  # the engine is busy, or gone: the probe will tell
     state = container.attrs["State"]
     if state["Status"] not in ("exited", "dead"):
         return None

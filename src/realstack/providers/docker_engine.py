@@ -31,6 +31,7 @@ CALL_TIMEOUT_S = 60.0
 
 RUN_LABEL, OWNER_LABEL, SERVICE_LABEL = "realstack.run", "realstack.owner", "realstack.service"
 COMPOSE_PROJECT_LABEL = "com.docker.compose.project"
+_REMOVAL_ROUNDS = 3
 _REMEDY = "start Docker, or name the engine in DOCKER_HOST; REALSTACK_PROVIDER=embedded needs no Docker."
 
 
@@ -186,26 +187,37 @@ def project_of(run_id: str) -> str:
 
 
 def remove_marked(client: docker.DockerClient, run_id: str) -> list[str]:
-    """Remove what carries the mark of that run; returns what was found, in words. Blocking."""
+    """Remove what carries the mark of that run; returns what was found, in words. Blocking.
+
+    Looks again until nothing is found: a dead client may have asked for something that comes a moment later,
+    and a network goes only after its last container.
+    """
+    found: dict[str, None] = {}
+    for attempt in range(1, _REMOVAL_ROUNDS + 1):
+        removed = _remove_once(client, run_id, must_succeed=attempt == _REMOVAL_ROUNDS)
+        if not removed:
+            break
+        found.update(dict.fromkeys(removed))
+    return list(found)
+
+
+def _remove_once(client: docker.DockerClient, run_id: str, *, must_succeed: bool) -> list[str]:
     from concurrent.futures import ThreadPoolExecutor
 
-    labels = (f"{RUN_LABEL}={run_id}", f"{COMPOSE_PROJECT_LABEL}={project_of(run_id)}")
-    found: dict[str, Any] = {}
-    for label in labels:
-        for container in client.containers.list(all=True, filters={"label": label}, ignore_removed=True):
-            found[f"container {container.name}"] = container
+    containers: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for label in (f"{RUN_LABEL}={run_id}", f"{COMPOSE_PROJECT_LABEL}={project_of(run_id)}"):
+        filters = {"label": label}
+        for container in client.containers.list(all=True, filters=filters, ignore_removed=True):
+            containers[f"container {container.name}"] = container
+        others.update({f"network {network.name}": network for network in client.networks.list(filters=filters)})
+        others.update({f"volume {volume.name}": volume for volume in client.volumes.list(filters=filters)})
     with ThreadPoolExecutor(max_workers=8) as threads:
-        list(threads.map(remove_container, found.values()))
-    for label in labels:
-        for network in client.networks.list(filters={"label": label}):
-            found[f"network {network.name}"] = network
-            with _gone_already():
-                network.remove()
-        for volume in client.volumes.list(filters={"label": label}):
-            found[f"volume {volume.name}"] = volume
-            with _gone_already():
-                volume.remove(force=True)
-    return list(found)
+        list(threads.map(remove_container, containers.values()))
+    for other in others.values():
+        with _gone_already(or_in_use=not must_succeed):
+            other.remove()
+    return [*containers, *others]
 
 
 def remove_container(container: Any) -> None:
@@ -215,15 +227,16 @@ def remove_container(container: Any) -> None:
 
 
 @contextlib.contextmanager
-def _gone_already() -> Iterator[None]:
+def _gone_already(*, or_in_use: bool = False) -> Iterator[None]:
     import docker
 
+    passed_over = {http.client.CONFLICT, http.client.FORBIDDEN} if or_in_use else set()
     try:
         yield
     except docker.errors.NotFound:
         pass
     except docker.errors.APIError as problem:
-        if problem.status_code != http.client.CONFLICT:  # "removal is already in progress"
+        if problem.status_code not in passed_over and "already in progress" not in str(problem):
             raise
 
 

@@ -232,6 +232,29 @@ async def test_a_cancelled_start_leaves_nothing(made: Made, docker_run: Run, pro
 
 
 @both
+@pytest.mark.parametrize("after_s", [0.02, 0.1, 0.2, 0.4, 0.8])
+async def test_a_start_that_is_cancelled_at_any_moment_leaves_nothing(
+    made: Made, docker_run: Run, project: Write, after_s: float
+) -> None:
+    declared = project("services: {one: {image: $IMAGE}, two: {image: $IMAGE, depends_on: [one]}}")
+    with anyio.move_on_after(after_s):
+        async with made(declared).running(declared.services, docker_run):
+            await anyio.sleep_forever()
+    assert marked(docker_run) == []
+
+
+async def test_compose_that_comes_to_no_end_is_ended(docker_run: Run, project: Write) -> None:
+    declared = project("""
+        services:
+          after: {image: $IMAGE, depends_on: {before: {condition: service_healthy}}}
+          before: {image: $IMAGE, healthcheck: {test: ["CMD", "false"], interval: 60s}}
+    """)
+    with pytest.raises(ServiceStartFailed, match="did not come to an end"):
+        async with Compose(declared, up_within_s=2).running(declared.services, docker_run):
+            pass
+
+
+@both
 async def test_an_image_is_built_and_built_again_only_after_a_change(
     made: Made, docker_run: Run, project: Write, tmp_path: Path
 ) -> None:
