@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import socket
 import sys
 from types import FrameType
@@ -53,13 +52,11 @@ class FastStoppingServer(Server):
             self._loop.call_soon_threadsafe(self._woken.set)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the listeners, drop every connection, cancel what hangs."""
+        """Close the listeners and drop every connection; the loop's end cancels what hangs."""
         for server in self.servers:
             server.close()
         for listener in sockets or []:
             listener.close()
-        for task in self.server_state.tasks:
-            task.cancel()
         for connection in list(self.server_state.connections):
             transport: Any = getattr(connection, "transport", None)
             if transport is not None:
@@ -142,6 +139,3 @@ def _ready(listener: socket.socket) -> dict[str, Any]:
     host, port = listener.getsockname()[:2]
     reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     return {"event": "ready", "url": f"http://{reachable}:{port}", "host": host, "port": port}
-
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -249,6 +249,30 @@ def test_strings_that_utf8_cannot_carry_do_no_harm(session: Session) -> None:
     assert len(session.journal()) == 2
 
 
+def _end_of_cut(session: Session, *, reset: bool) -> bytes:
+    """Read a cut stream on a bare socket to its end, and return what came; a reset raises."""
+    session.add({"reply": {"text": "one two three", "fault": {"kind": "cut", "after_chunks": 2, "reset": reset}}})
+    body = json.dumps({**HELLO, "stream": True}).encode()
+    with socket.create_connection(("127.0.0.1", int(session.url.rpartition(":")[2])), timeout=10) as connection:
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {session.api_key}\r\n"
+        connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        received = b""
+        while part := connection.recv(65536):
+            received += part
+        return received
+
+
+def test_a_cut_is_an_orderly_close_of_an_unfinished_body(session: Session) -> None:
+    received = _end_of_cut(session, reset=False)
+    assert received.count(b"data: ") == 2
+    assert not received.endswith(b"0\r\n\r\n")
+
+
+def test_a_cut_by_reset_is_a_reset(session: Session) -> None:
+    with pytest.raises(ConnectionResetError):
+        _end_of_cut(session, reset=True)
+
+
 async def test_many_streams_at_once_lose_nothing(session: Session) -> None:
     expected = [f"word{n} " for n in range(20)]
     session.add({"reply": {"chunks": expected, "chunk_delay_s": 0.002}})
@@ -281,6 +305,11 @@ def test_it_stops_at_once_while_connections_hang(own_server: FakeServer) -> None
             time.sleep(0.01)
         own_server.process.send_signal(signal.SIGTERM)
         assert own_server.process.wait(timeout=3) == 0
+    assert "Traceback" not in own_server.log.read_text()
+
+
+def test_it_stops_while_the_control_api_is_still_being_imported(own_server: FakeServer) -> None:
+    assert own_server.stop() == 0
     assert "Traceback" not in own_server.log.read_text()
 
 

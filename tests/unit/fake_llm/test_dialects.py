@@ -173,6 +173,7 @@ def test_a_message_stream_has_its_events_in_order() -> None:
     assert (start["content"], start["stop_reason"], start["usage"]["output_tokens"]) == ([], None, 1)
     assert end["delta"] == {"stop_reason": "tool_use", "stop_sequence": None}
     assert end["usage"]["output_tokens"] > 1
+    assert [data["delta"]["partial_json"] for _, data in events if data.get("index") == 2 and "delta" in data] == [""]
     parts = {1: "", 2: ""}
     for name, data in events:
         if name == "content_block_delta" and data["delta"]["type"] == "input_json_delta":
