@@ -103,12 +103,12 @@ def ensure_image(image: Image, base_hash: str, *, network: str, force: bool) -> 
     )
 
 
-def host_mirror() -> str:
-    """The Debian mirror that this machine itself uses.
+def host_mirror(apt: Path = Path("/etc/apt")) -> str:
+    """The Debian mirror that this machine itself uses, by its apt's settings.
 
     :raises BuildError: this machine is no Debian with a mirror of the main archive.
     """
-    for path in (Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))):
+    for path in (apt / "sources.list", *sorted((apt / "sources.list.d").glob("*"))):
         if path.suffix not in (".list", ".sources") or not path.is_file():
             continue
         for line in path.read_text(encoding="utf-8").splitlines():

@@ -114,7 +114,7 @@ def test_the_hash_of_a_build_follows_contents_and_arguments_and_not_what_is_igno
             "no such host",
         ),
         (
-            ["#3 [app internal] load metadata for docker.io/library/python:3.13", "#3 ERROR: no such host",
+            ["#3 [app internal] load metadata for hub/python:3.13", "#3 ERROR: no such host",
              "failed to solve: python:3.13: no such host"],
             ImageUnavailable,
             "realstack-app",
