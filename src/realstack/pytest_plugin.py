@@ -109,6 +109,8 @@ def _ask(what: Callable[[Session], Asked]) -> Asked:
         return what(handles.current())
     except RealstackError as problem:
         failed = str(problem)
+    if not handles.current().started:
+        handles.could_not_start()
     pytest.fail(f"realstack: {failed}", pytrace=False)
 
 
@@ -133,7 +135,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
         lines = session.environment.summary()
     except RealstackError as problem:
         lines = f"could not start: {problem}".splitlines()
-        config.stash[_outcome]["exit"] = COULD_NOT_RUN
+        handles.could_not_start()
     return [f"realstack: {line}" for line in lines]
 
 
@@ -180,12 +182,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """End what is ours; a worker tells its controller what ran."""
     ours = handles.opened()
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    outcome = session.config.stash[_outcome]
     if ours is not None:
         if output is not None and ours.started:
             output["realstack"] = ours.environment.summary()
         handles.end()
-    if session.config.stash[_outcome].get("exit") == COULD_NOT_RUN:
+    if handles.start_failed() or outcome.get("exit") == COULD_NOT_RUN:
         session.exitstatus = COULD_NOT_RUN
+        if output is not None:
+            output["realstack_exit"] = COULD_NOT_RUN
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -214,9 +219,11 @@ def pytest_configure_node(node: Any) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: Any) -> None:
     """As controller: keep what the first worker that used the environment said of it."""
-    lines = getattr(node, "workeroutput", {}).get("realstack")
-    if lines:
-        node.config.stash[_outcome].setdefault("summary", lines)
+    output, outcome = getattr(node, "workeroutput", {}), node.config.stash[_outcome]
+    if output.get("realstack"):
+        outcome.setdefault("summary", output["realstack"])
+    if output.get("realstack_exit"):
+        outcome["exit"] = output["realstack_exit"]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -19,6 +19,7 @@ _make: Callable[[], Session] | None = None
 _session: Session | None = None
 _in_test = False
 _inherited = ""
+_start_failed = False
 
 
 def _forget_parents_session() -> None:
@@ -69,6 +70,17 @@ def test_runs(value: bool) -> None:
     """Say that a test begins or has ended. The pytest plugin does."""
     global _in_test  # noqa: PLW0603
     _in_test = value
+
+
+def could_not_start() -> None:
+    """Remember that this process's environment could not be had: its exit code says so."""
+    global _start_failed  # noqa: PLW0603
+    _start_failed = True
+
+
+def start_failed() -> bool:
+    """Whether this process's environment could not be had."""
+    return _start_failed
 
 
 def opened() -> Session | None:

@@ -10,9 +10,10 @@ from realstack.providers.base import Recipe
 
 
 class Service(Protocol):
-    """One kind of service: its clients' view of it."""
+    """One kind of service: its clients' view of it. ``client`` is the module that the probe imports, or ``""``."""
 
     kind: ClassVar[str]
+    client: ClassVar[str]
     default_port: ClassVar[int]
 
     def endpoint(self, spec: ServiceSpec, address: Address, provider: str) -> Endpoint:

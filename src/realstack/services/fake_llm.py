@@ -22,6 +22,7 @@ class FakeLLM:
     """The stand-in for OpenAI's and Anthropic's APIs."""
 
     kind: ClassVar[str] = "fake_llm"
+    client: ClassVar[str] = ""
     default_port: ClassVar[int] = 8080
 
     def endpoint(self, spec: ServiceSpec, address: Address, provider: str) -> Endpoint:

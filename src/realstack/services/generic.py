@@ -16,6 +16,7 @@ class Generic:
     """A service that is ready when its port accepts a connection."""
 
     kind: ClassVar[str] = "generic"
+    client: ClassVar[str] = ""
     default_port: ClassVar[int] = 0
 
     def endpoint(self, spec: ServiceSpec, address: Address, provider: str) -> Endpoint:

@@ -19,6 +19,7 @@ class Postgres:
     """The database server. Declared by the variables of the official image."""
 
     kind: ClassVar[str] = "postgres"
+    client: ClassVar[str] = "asyncpg"
     default_port: ClassVar[int] = 5432
 
     def endpoint(self, spec: ServiceSpec, address: Address, provider: str) -> Endpoint:

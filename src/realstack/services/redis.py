@@ -22,6 +22,7 @@ class Redis:
     """The key-value server, whichever of the two implementations runs."""
 
     kind: ClassVar[str] = "redis"
+    client: ClassVar[str] = "redis.asyncio"
     default_port: ClassVar[int] = 6379
 
     def endpoint(self, spec: ServiceSpec, address: Address, provider: str) -> Endpoint:

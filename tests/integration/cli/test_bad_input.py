@@ -100,6 +100,12 @@ def test_it_is_one_clear_error_and_leaves_nothing(shop: Shop, case: str) -> None
     assert list(registry.records()) == []
 
 
+def test_an_error_of_a_start_says_what_was_chosen_and_why(shop: Shop) -> None:
+    shop.write("db/001.sql", "SELCT 1;\n")
+    answer = shop.call("run", "--", sys.executable, "-c", "pass")
+    assert "postgres, redis, fake_llm: embedded, because [tool.realstack] provider asks for it" in answer.stderr
+
+
 def test_up_tells_the_same_error_as_run(shop: Shop) -> None:
     """`up` starts a process of its own: its error must come through whole."""
     shop.write("db/001.sql", "CREATE TABLE users (id int);\n\nSELCT 1;\n")

@@ -215,12 +215,13 @@ async def test_red(real_db, fake_llm):
     )
 
 
-def test_a_start_that_fails_says_why_once_and_ends_with_exit_code_2(project: Project) -> None:
+@pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_a_start_that_fails_says_why_and_ends_with_exit_code_2(project: Project, arguments: tuple[str, ...]) -> None:
     project.settings("postgres")
     project.write("db/001.sql", "CREATE TABLE users (id int);\nCREATE TABEL more (id int);\n")
     project.write("test_two.py", TWO_TESTS.format(imports="", marker=""))
     project.write("test_unit.py", "def test_unit():\n    pass\n")
-    result = project.run()
+    result = project.run(*arguments)
     result.assert_outcomes(passed=1, errors=2)
     assert result.ret == 2
     result.stdout.fnmatch_lines(["*001.sql:2*", "*To mend it:*"])
