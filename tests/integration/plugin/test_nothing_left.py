@@ -57,6 +57,8 @@ def started(project: Project, *arguments: str) -> tuple[subprocess.Popen[bytes],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        # nohup and some CI runners ignore it, which is inherited
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     note = project.path / "run.txt"
     deadline = time.monotonic() + 60
