@@ -30,7 +30,7 @@ PYCACHE = Path(tempfile.gettempdir()) / "realstack-bench-pycache"
 REALSTACK = """
 import sys
 from realstack.handles.session import Session
-session = Session(overrides={"provider": sys.argv[1]})
+session = Session(overrides={"provider": sys.argv[1], "services": sys.argv[2].split(",")})
 session.environment
 session.lend_database()
 print("ready", flush=True)
@@ -100,9 +100,9 @@ def until_ready(argv: list[str]) -> float:
         raise RuntimeError(process.stderr.read().strip().splitlines()[-1:] or "it ended without being ready")
 
 
-def realstack(provider: str) -> float:
+def realstack(provider: str, services: str = "postgres,redis,fake_llm") -> float:
     """A cold start by ``provider`` to a seeded database in hand."""
-    return until_ready([sys.executable, "-c", REALSTACK, provider])
+    return until_ready([sys.executable, "-c", REALSTACK, provider, services])
 
 
 def compose_up() -> float:
@@ -175,6 +175,8 @@ def main() -> None:
         Contestant("realstack embedded", lambda: realstack("embedded")),
         Contestant("realstack containers", lambda: realstack("containers")),
         Contestant("realstack compose", lambda: realstack("compose")),
+        Contestant("realstack embedded, Postgres + Redis", lambda: realstack("embedded", "postgres,redis")),
+        Contestant("realstack containers, Postgres + Redis", lambda: realstack("containers", "postgres,redis")),
         Contestant("testcontainers, Postgres then Redis", lambda: until_ready([sys.executable, "-c", TESTCONTAINERS])),
         Contestant("docker compose up --wait", compose_up),
     ]
