@@ -58,7 +58,7 @@ def started(project: Project, *arguments: str) -> tuple[subprocess.Popen[bytes],
         stderr=subprocess.STDOUT,
         start_new_session=True,
         # nohup and some CI runners ignore it, which is inherited
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509 - no threads run here
     )
     note = project.path / "run.txt"
     deadline = time.monotonic() + 60
