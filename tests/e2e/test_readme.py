@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,13 @@ def test_the_readmes_make_targets_exist() -> None:
     named = set(re.findall(r"\$ make (\w+)", README))
     assert named == {"e2e", "test"}
     assert [target for target in named if not re.search(rf"^{target}:.*## \w", makefile, re.MULTILINE)] == []
+
+
+def test_make_lists_every_target_that_explains_itself() -> None:
+    explained = re.findall(r"^([\w-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    listed = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "e2e" in explained
+    assert re.findall(r"^  make ([\w-]+) ", listed, re.MULTILINE) == explained
 
 
 def test_the_readmes_commands_exist() -> None:

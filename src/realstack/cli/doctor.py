@@ -72,7 +72,7 @@ def _engine(settings: Settings) -> Iterator[Check]:
     if problem is None:
         yield Check("containers", "good", "a Docker engine answers and has or can get the images")
     else:
-        yield Check("containers", "note", problem, "start Docker if containers are wanted; embedded needs none.")
+        yield Check("containers", "note", problem, "embedded needs no Docker; for containers, an engine must run that has these images or can pull them.")
 
 
 def _compose(settings: Settings) -> Iterator[Check]:
