@@ -72,7 +72,8 @@ def _engine(settings: Settings) -> Iterator[Check]:
     if problem is None:
         yield Check("containers", "good", "a Docker engine answers and has or can get the images")
     else:
-        yield Check("containers", "note", problem, "embedded needs no Docker; for containers, an engine must run that has these images or can pull them.")
+        remedy = "embedded needs no Docker; for containers, an engine must run that has these images or can pull them."
+        yield Check("containers", "note", problem, remedy)
 
 
 def _compose(settings: Settings) -> Iterator[Check]:
