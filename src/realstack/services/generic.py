@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+from realstack.errors import ProviderUnavailable
 from realstack.model import Address, Endpoint, Run, ServiceSpec
 from realstack.providers.base import Launch, Recipe
 
@@ -53,4 +54,7 @@ class _NoRecipe:
         return "nowhere"
 
     def prepare(self, spec: ServiceSpec, folder: Path, run: Run, port: int) -> Launch:
-        raise NotImplementedError(self.unavailable())
+        raise ProviderUnavailable(
+            f"The service {spec.name!r} cannot run as a local process: {self.unavailable()}.",
+            remedy="choose a provider that uses Docker, or give its address (REALSTACK_PROVIDER=external).",
+        )

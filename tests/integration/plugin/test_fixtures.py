@@ -32,6 +32,21 @@ async def test_two(real_db, real_redis):
     await both(real_db, real_redis)
 """
 
+MANY = """
+import pytest
+
+@pytest.mark.parametrize("number", range({count}))
+async def test_many(number, real_db, real_redis, realstack_env):
+    assert await real_db.fetchval("SELECT count(*) FROM users") == 2
+    await real_db.execute("INSERT INTO users SELECT generate_series(10, 60), 'x'")
+    assert await real_redis.dbsize() == 1
+    await real_redis.mset({{f"k{{i}}": i for i in range(50)}})
+    assert await real_db.fetchval("SELECT count(*) FROM users") == 53
+    assert await real_redis.dbsize() == 51
+    with open("servers.txt", "a") as file:
+        file.write(f"{{realstack_env.endpoint('postgres').port}}\\n")
+"""
+
 ANYIO = '@pytest.mark.anyio\n@pytest.mark.parametrize("anyio_backend", ["asyncio"])'
 
 
@@ -80,23 +95,7 @@ async def test_it(eve, real_db):
 
 def test_the_workers_of_xdist_share_servers_and_never_data(project: Project) -> None:
     project.settings("postgres", "redis")
-    project.write(
-        "test_many.py",
-        """
-import pytest
-
-@pytest.mark.parametrize("number", range(24))
-async def test_many(number, real_db, real_redis, realstack_env):
-    assert await real_db.fetchval("SELECT count(*) FROM users") == 2
-    await real_db.execute("INSERT INTO users SELECT generate_series(10, 60), 'x'")
-    assert await real_redis.dbsize() == 1
-    await real_redis.mset({f"k{i}": i for i in range(50)})
-    assert await real_db.fetchval("SELECT count(*) FROM users") == 53
-    assert await real_redis.dbsize() == 51
-    with open("servers.txt", "a") as file:
-        file.write(f"{realstack_env.endpoint('postgres').port}\\n")
-""",
-    )
+    project.write("test_many.py", MANY.format(count=24))
     result = project.run("-n", "4")
     result.assert_outcomes(passed=24)
     assert len(set((project.path / "servers.txt").read_text().split())) == 1
@@ -230,21 +229,7 @@ def test_a_start_that_fails_says_why_and_ends_with_exit_code_2(project: Project,
 def test_two_runs_at_once_do_not_see_each_other(project: Project) -> None:
     """Both change what they got, in servers of their own or shared; each finds its own changes alone."""
     project.settings("postgres", "redis")
-    project.write(
-        "test_many.py",
-        """
-import pytest
-
-@pytest.mark.parametrize("number", range(10))
-async def test_many(number, real_db, real_redis, realstack_env):
-    assert await real_db.fetchval("SELECT count(*) FROM users") == 2
-    await real_db.execute("INSERT INTO users SELECT generate_series(10, 60), 'x'")
-    assert await real_redis.dbsize() == 1
-    await real_redis.mset({f"k{i}": i for i in range(50)})
-    assert await real_db.fetchval("SELECT count(*) FROM users") == 53
-    assert await real_redis.dbsize() == 51
-""",
-    )
+    project.write("test_many.py", MANY.format(count=10))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     for attach in (False, True):
         if attach:
