@@ -165,10 +165,18 @@ async def start_services(start: Start) -> None:
 
 
 def _import_clients(settings: Settings) -> None:
-    """Import the clients that the probes need while the services start: it takes about as long."""
+    """Import the clients that the probes need, and what seeds, while the services start: it takes about as long."""
     for spec in settings.specs:
         if module := service(spec.kind).client:
             import_module(module)
+        for module in _NEEDED_SOON.get(spec.name, ()):
+            import_module(module)
+
+
+_NEEDED_SOON = {
+    POSTGRES: ("realstack.state.sql_file", "realstack.state.clones"),
+    REDIS: ("realstack.state.redis_state",),
+}
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 _TOKEN = re.compile(
     r"""\s+ | --[^\n]* | (?P<quoted>"(?:[^"]++|"")*+") | (?P<string>[eE]?'(?:[^'\\]++|''|\\.)*+')
-      | (?P<word>[A-Za-z_\u0080-\U0010ffff][\w$]*) | (?P<sign>[().,;*])""",
+      | (?P<word>[^\x00-@\[-\^`{-\x7f][\w$]*) | (?P<sign>[().,;*])""",
     re.VERBOSE,
 )
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
