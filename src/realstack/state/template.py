@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from realstack.services.postgres import connect_arguments
 from realstack.state import naming
 from realstack.state.catalog import quote_name
 from realstack.state.migrate import apply_steps
+from realstack.state.reset.install import RESET_FORMAT, install
 from realstack.state.server import (
     connect_for_maintenance,
     copy_strategy,
@@ -52,12 +54,16 @@ ORDER BY c.oid
 
 @dataclass(frozen=True)
 class Template:
-    """A database at the known state, to be copied and never written. ``took_s``: finding or building it."""
+    """A database at the known state, to be copied and never written. ``took_s``: finding or building it.
+
+    ``in_place``: its copies can be reset from inside, by :class:`realstack.state.reset.InPlace`.
+    """
 
     name: str
     state: str
     built: bool
     took_s: float
+    in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +72,19 @@ class _Wanted:
     state: str
     root: Path
     steps: list[Step]
+    in_place: bool
 
 
-async def prepare_template(endpoint: Endpoint, plan: PostgresPlan) -> Template:
+async def prepare_template(endpoint: Endpoint, plan: PostgresPlan, *, in_place: bool = False) -> Template:
     """The template of the state that ``plan`` describes; built if the server does not have it yet.
 
     Safe to be called by many processes at once: one builds, the others wait. It outlives the caller.
+    ``in_place`` asks for one whose copies can be reset from inside; that is another template than one without.
 
     :raises MigrationFailed: a migration failed; nothing of the half-made state is left.
     :raises SeedFailed: the same of a seed.
     :raises NotOurs: a given server's database is neither empty nor marked, or the name is taken.
+    :raises RealstackError: ``in_place``, and the declared user is no superuser.
     """
     began = time.monotonic()
     steps = await asyncio.to_thread(read_steps, plan)
@@ -83,11 +92,13 @@ async def prepare_template(endpoint: Endpoint, plan: PostgresPlan) -> Template:
     try:
         major = connection.get_server_version().major
         state = await asyncio.to_thread(hash_of, steps, root=plan.root, server_major=major)
+        if in_place:
+            state = hashlib.sha256(f"{state} in place {RESET_FORMAT}".encode()).hexdigest()
         name = naming.template_name(plan.root, state)
-        built = await _found_or_built(connection, endpoint, _Wanted(name, state, plan.root, steps))
+        built = await _found_or_built(connection, endpoint, _Wanted(name, state, plan.root, steps, in_place))
     finally:
         await connection.close()
-    return Template(name, state, built, time.monotonic() - began)
+    return Template(name, state, built, time.monotonic() - began, in_place)
 
 
 async def _found_or_built(connection: asyncpg.Connection, endpoint: Endpoint, wanted: _Wanted) -> bool:
@@ -138,6 +149,8 @@ async def _build(connection: asyncpg.Connection, endpoint: Endpoint, wanted: _Wa
     inside = replace(endpoint, database=name)
     try:
         await apply_steps(inside, wanted.steps, wanted.root)
+        if wanted.in_place:
+            await _make_resettable(inside)
         await _settle(inside)
         # Nobody may be connected to a database while it is copied: close it to all.
         await connection.execute(f"ALTER DATABASE {quote_name(name)} IS_TEMPLATE true ALLOW_CONNECTIONS false")
@@ -147,6 +160,16 @@ async def _build(connection: asyncpg.Connection, endpoint: Endpoint, wanted: _Wa
         with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             await asyncio.shield(drop_database(connection, name))
         raise
+
+
+async def _make_resettable(endpoint: Endpoint) -> None:
+    import asyncpg
+
+    connection = await asyncpg.connect(**connect_arguments(endpoint))
+    try:
+        await install(connection)
+    finally:
+        await connection.close()
 
 
 async def _settle(endpoint: Endpoint) -> None:

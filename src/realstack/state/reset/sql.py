@@ -1,0 +1,175 @@
+"""The SQL of the reset, as text. Pure: made from units, run by the installer.
+
+Everything lies in a schema of its own. Per unit ``n``: ``s_n`` holds its rows as they are at the known state,
+``k_n`` the keys (or whole rows, where there is no key) that were touched since, ``log_n()`` fills it,
+``restore_n()`` puts the touched rows back, ``compare_n()`` the whole table.
+"""
+
+# ruff: noqa: S608 - SQL from names that are quoted is what this module is for
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from realstack.state.catalog import quote_name
+from realstack.state.reset.units import OWN_SCHEMA, Unit
+
+OWN = OWN_SCHEMA
+RESETTING = "realstack.resetting"
+_EQ = "OPERATOR(pg_catalog.=)"
+_GUARD = f"IF pg_catalog.current_setting('{RESETTING}', true) {_EQ} 'on' THEN RETURN NULL; END IF;"
+KEEP_BELOW_BYTES = 262144
+"""A log that was emptied keeps its dead rows until it is this long; nobody vacuums a throw-away server."""
+
+
+def shadow(unit: Unit) -> str:
+    """The unit's rows as they are now, and an empty log."""
+    key = _names(unit.key)
+    made = [
+        f"CREATE TABLE {OWN}.s_{unit.number} AS SELECT {_names(unit.columns)} FROM {_from(unit)}",
+        f"CREATE TABLE {OWN}.k_{unit.number} AS SELECT {key or _names(unit.columns)} FROM {_from(unit)} WITH NO DATA",
+    ]
+    if unit.key:
+        made.append(f"CREATE UNIQUE INDEX ON {OWN}.s_{unit.number} ({key})")
+    return ";\n".join(made) + ";"
+
+
+def triggers(unit: Unit) -> str:
+    """What notes the unit's writes, on each of its members, whatever statement or role makes them."""
+    n = unit.number
+    made = [_marking(unit)]
+    row_triggers = f"""
+CREATE TRIGGER realstack_write AFTER INSERT OR UPDATE OR DELETE ON {{table}}
+FOR EACH STATEMENT EXECUTE FUNCTION {OWN}.mark_{n}();
+"""
+    if not (unit.inherits or unit.blocked):
+        made.append(_logging(unit))
+        row_triggers = f"""
+CREATE TRIGGER realstack_insert AFTER INSERT ON {{table}} REFERENCING NEW TABLE AS realstack_new
+FOR EACH STATEMENT EXECUTE FUNCTION {OWN}.log_{n}();
+CREATE TRIGGER realstack_update AFTER UPDATE ON {{table}}
+REFERENCING OLD TABLE AS realstack_old NEW TABLE AS realstack_new
+FOR EACH STATEMENT EXECUTE FUNCTION {OWN}.log_{n}();
+CREATE TRIGGER realstack_delete AFTER DELETE ON {{table}} REFERENCING OLD TABLE AS realstack_old
+FOR EACH STATEMENT EXECUTE FUNCTION {OWN}.log_{n}();
+"""
+    truncating = f"""
+CREATE TRIGGER realstack_truncate BEFORE TRUNCATE ON {{table}}
+FOR EACH STATEMENT EXECUTE FUNCTION {OWN}.mark_{n}();
+"""
+    made.extend((row_triggers + truncating).replace("{table}", member) for member in unit.members)
+    return "\n".join(made)
+
+
+def _logging(unit: Unit) -> str:
+    into = f"INSERT INTO {OWN}.k_{unit.number}"
+    columns = _names(unit.key or unit.columns)
+    old, new = f"SELECT {columns} FROM realstack_old", f"SELECT {columns} FROM realstack_new"
+    return f"""
+CREATE FUNCTION {OWN}.log_{unit.number}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $body$
+BEGIN
+    {_GUARD}
+    IF TG_OP {_EQ} 'INSERT' THEN {into} {new};
+    ELSIF TG_OP {_EQ} 'DELETE' THEN {into} {old};
+    ELSE {into} {old} UNION ALL {new};
+    END IF;
+    IF FOUND THEN INSERT INTO {OWN}.dirty VALUES ({unit.number}, false); END IF;
+    RETURN NULL;
+END $body$;"""
+
+
+def _marking(unit: Unit) -> str:
+    rows = ", ".join(f"({number}, true)" for number in (unit.family or (unit.number,)))
+    return f"""
+CREATE FUNCTION {OWN}.mark_{unit.number}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $body$
+BEGIN
+    {_GUARD}
+    INSERT INTO {OWN}.dirty VALUES {rows};
+    RETURN NULL;
+END $body$;"""
+
+
+def restoring(unit: Unit) -> str:
+    """The functions that bring the unit back: its touched rows, or the whole of it."""
+    n, clear = unit.number, clearing(f"k_{unit.number}")
+    put = f"INSERT INTO {unit.table} {_listed(unit)} SELECT {_names(unit.columns, 's')} FROM"
+    if unit.key:
+        touched = f"(SELECT DISTINCT {_names(unit.key)} FROM {OWN}.k_{n}) AS k"
+        restore = f"""
+    DELETE FROM {_from(unit)} AS t USING {OWN}.k_{n} AS k WHERE {_same(unit, "t", "k")};
+    {put} {touched} JOIN {OWN}.s_{n} AS s ON {_same(unit, "s", "k")};"""
+        compare = f"""
+    DELETE FROM {_from(unit)} AS t WHERE NOT EXISTS (
+        SELECT FROM {OWN}.s_{n} AS s
+        WHERE {_same(unit, "t", "s")} AND {_row(unit, "t")}::record OPERATOR(pg_catalog.*=) {_row(unit, "s")}::record
+    );
+    {put} {OWN}.s_{n} AS s WHERE NOT EXISTS (SELECT FROM {_from(unit)} AS t WHERE {_same(unit, "t", "s")});"""
+    else:
+        compare = f"""
+    DELETE FROM {_from(unit)};
+    {put} {OWN}.s_{n} AS s;"""
+        # Rows of the same looks are the same row: all of them go, and as many as there were come back.
+        touched = f"(SELECT {_row(unit, 'k')}::text FROM {OWN}.k_{n} AS k)"
+        restore = f"""
+    DELETE FROM {_from(unit)} AS t WHERE {_row(unit, "t")}::text IN {touched};
+    {put} {OWN}.s_{n} AS s WHERE {_row(unit, "s")}::text IN {touched};"""
+        if not unit.columns:
+            restore = compare
+    return _function(f"restore_{n}", restore + clear, planned="few" if unit.key else "many") + _function(
+        f"compare_{n}", compare + clear, planned="many"
+    )
+
+
+def clearing(log: str) -> str:
+    """Empty a log of ours."""
+    return f"""
+    IF pg_relation_size('{OWN}.{log}') > {KEEP_BELOW_BYTES} THEN TRUNCATE {OWN}.{log};
+    ELSE DELETE FROM {OWN}.{log}; END IF;"""
+
+
+def _function(name: str, body: str, *, planned: str) -> str:
+    """``few``: by index, row for row, as the logs have no statistics that would tell the planner how short they are."""
+    switch = "off" if planned == "few" else "on"
+    return f"""
+CREATE FUNCTION {OWN}.{name}() RETURNS void LANGUAGE plpgsql
+SET enable_seqscan = {switch} SET enable_hashjoin = {switch} SET enable_mergejoin = {switch} AS $body$
+BEGIN{body}
+END $body$;"""
+
+
+def sequences_moved(baseline: Iterable[tuple[str, int, bool]]) -> str:
+    """A function that lists the sequences that are not at ``baseline``: (regclass, last_value, is_called) each."""
+    looks = [
+        f"SELECT '{name.replace(chr(39), chr(39) * 2)}'::text FROM {name} "
+        f"WHERE last_value <> {last} OR is_called <> {str(called).lower()}"
+        for name, last, called in baseline
+    ]
+    body = "\nUNION ALL ".join(looks) if looks else "SELECT NULL::text WHERE false"
+    return f"""
+CREATE FUNCTION {OWN}.moved() RETURNS SETOF text LANGUAGE plpgsql AS $body$
+BEGIN
+    RETURN QUERY {body};
+END $body$;"""
+
+
+def _names(columns: Iterable[str], of: str = "") -> str:
+    return ", ".join((f"{of}." if of else "") + quote_name(column) for column in columns)
+
+
+def _listed(unit: Unit) -> str:
+    return f"({_names(unit.columns)}) OVERRIDING SYSTEM VALUE" if unit.columns else ""
+
+
+def _from(unit: Unit) -> str:
+    return unit.table if unit.partitioned else f"ONLY {unit.table}"
+
+
+def _row(unit: Unit, of: str) -> str:
+    return f"ROW({_names(unit.columns, of)})"
+
+
+def _same(unit: Unit, one: str, other: str) -> str:
+    return " AND ".join(
+        f"{one}.{quote_name(column)} {equals} {other}.{quote_name(column)}"
+        for column, equals in zip(unit.key, unit.equals, strict=True)
+    )
