@@ -49,6 +49,7 @@ class Settings:
     provider: str = "auto"
     provider_set_by: str = "default"
     services: tuple[str, ...] = DEFAULT_SERVICES
+    isolation: str = "database"
     ready_within_s: float = 60.0
     pull_within_s: float = 300.0
     postgres: PostgresPlan = field(default_factory=lambda: PostgresPlan(Path()))
@@ -106,6 +107,7 @@ class _Table:
     provider: str = "auto"
     compose_file: str = ""
     services: tuple[str, ...] = DEFAULT_SERVICES
+    isolation: str = "database"
     ready_within_s: float = 60.0
     pull_within_s: float = 300.0
     postgres: _Postgres = field(default_factory=_Postgres)
@@ -143,6 +145,7 @@ def load_settings(
         provider=provider,
         provider_set_by=set_by,
         services=tuple(services),
+        isolation=str(given.get("isolation") or environ.get("REALSTACK_ISOLATION") or table.isolation),
         ready_within_s=_seconds("ready_within_s", given, environ, table.ready_within_s),
         pull_within_s=_seconds("pull_within_s", given, environ, table.pull_within_s),
         postgres=PostgresPlan(root, table.postgres.migrations, table.postgres.seed),

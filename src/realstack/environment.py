@@ -253,7 +253,7 @@ async def attach(settings: Settings, record: registry.Record) -> Environment:
         attached=True,
     )
     if POSTGRES in environment.endpoints:
-        environment.template = await prepare_template(environment.endpoints[POSTGRES], settings.postgres)
+        environment.template = await _known_state(environment.endpoints[POSTGRES], settings)
     environment.timings["ready"] = time.monotonic() - began
     return environment
 
@@ -458,9 +458,14 @@ async def _ready_and_seeded(start: Start, spec: ServiceSpec) -> None:
     if endpoint.provider == "external":
         await _assert_disposable(environment.settings, endpoint)
     if spec.name == POSTGRES:
-        environment.template = await prepare_template(endpoint, environment.settings.postgres)
+        environment.template = await _known_state(endpoint, environment.settings)
         start.say("seed", spec.name, f"known state {environment.template.state[:12]}")
         environment.timings[f"{spec.name} seeded"] = start.seconds()
+
+
+async def _known_state(endpoint: Endpoint, settings: Settings) -> Template:
+    """The template of the settings' mode of isolation; modes that a marker asks for make theirs when asked."""
+    return await prepare_template(endpoint, settings.postgres, in_place=settings.isolation in ("reset", "readonly"))
 
 
 async def _assert_disposable(settings: Settings, endpoint: Endpoint) -> None:

@@ -125,6 +125,12 @@ class NotOurs(RealstackError):
     slug = "not-ours"
 
 
+class WroteInReadOnly(RealstackError):
+    """A test that is marked as reading only has written."""
+
+    slug = "wrote-in-read-only"
+
+
 class NoEnvironment(RealstackError):
     """A command needs a running environment, and there is none."""
 

@@ -31,6 +31,7 @@ MARKERS = {
     "e2e": "a whole flow on real services",
     "smoke": "runs against a target: local, or a deployment",
     "real_services": "needs the services that realstack runs",
+    "realstack(isolation)": "how the test gets its database: database, reset or readonly",
 }
 
 COULD_NOT_RUN = 2
@@ -45,6 +46,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--realstack-provider",
         metavar="NAME",
         help="how the services come to run: auto, embedded, containers, compose or external",
+    )
+    group.addoption(
+        "--realstack-isolation",
+        metavar="MODE",
+        help="how a test gets its database: database (a fresh clone), reset (in place) or readonly",
     )
 
 
@@ -65,7 +71,10 @@ def _new_session(config: pytest.Config) -> Session:
         shared = Shared(worker["testrunuid"], worker["realstack_controller"])
     return Session(
         config.rootpath,
-        overrides={"provider": config.getoption("--realstack-provider")},
+        overrides={
+            "provider": config.getoption("--realstack-provider"),
+            "isolation": config.getoption("--realstack-isolation"),
+        },
         worker=worker.get("workerid", "main"),
         shared=shared,
     )
@@ -147,7 +156,8 @@ def _will_not_run(session: pytest.Session) -> bool:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
     """From here on `get_test_db()` means the test's own database."""
-    handles.test_runs(True)
+    marker = item.get_closest_marker("realstack")
+    handles.test_begins(item.nodeid, str(marker.kwargs.get("isolation", "")) if marker else "")
     return (yield)
 
 
@@ -171,10 +181,19 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     try:
         return (yield)
     finally:
-        handles.test_runs(False)
         session = handles.opened()
         if session is not None:
-            session.end_test()
+            _end_test(session)
+        handles.test_ended()
+
+
+def _end_test(session: Session) -> None:
+    from realstack.errors import WroteInReadOnly
+
+    try:
+        session.end_test()
+    except WroteInReadOnly as problem:
+        pytest.fail(f"realstack: {problem}", pytrace=False)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -186,6 +205,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if ours is not None:
         if output is not None and ours.started:
             output["realstack"] = ours.environment.summary()
+            output["realstack_notes"] = ours.notes
+        outcome.setdefault("notes", []).extend(ours.notes)
         handles.end()
     if handles.start_failed() or outcome.get("exit") == COULD_NOT_RUN:
         session.exitstatus = COULD_NOT_RUN
@@ -222,11 +243,13 @@ def pytest_testnodedown(node: Any, error: Any) -> None:
     output, outcome = getattr(node, "workeroutput", {}), node.config.stash[_outcome]
     if output.get("realstack"):
         outcome.setdefault("summary", output["realstack"])
+        outcome.setdefault("notes", []).extend(output["realstack_notes"])
     if output.get("realstack_exit"):
         outcome["exit"] = output["realstack_exit"]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Under pytest-xdist: what ran where, why, and how long it took."""
-    for line in config.stash[_outcome].get("summary", ()):
+    """What a reset had to say of tests; and under pytest-xdist what ran where, why, and how long it took."""
+    outcome = config.stash[_outcome]
+    for line in (*outcome.get("summary", ()), *outcome.get("notes", ())):
         terminalreporter.write_line(f"realstack: {line}")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _lock = threading.RLock()
 _make: Callable[[], Session] | None = None
 _session: Session | None = None
-_in_test = False
+_test: tuple[str, str] | None = None
 _inherited = ""
 _start_failed = False
 
@@ -63,13 +63,24 @@ def current() -> Session:
 
 def in_test() -> bool:
     """Whether a pytest test is running, which then holds what is lent until its end."""
-    return _in_test
+    return _test is not None
 
 
-def test_runs(value: bool) -> None:
-    """Say that a test begins or has ended. The pytest plugin does."""
-    global _in_test  # noqa: PLW0603
-    _in_test = value
+def test_in_progress() -> tuple[str, str]:
+    """The running test's id, and the isolation that its marker asks for; empty where there is none."""
+    return _test or ("", "")
+
+
+def test_begins(name: str, isolation: str) -> None:
+    """Say that a test begins. The pytest plugin does."""
+    global _test  # noqa: PLW0603
+    _test = (name, isolation)
+
+
+def test_ended() -> None:
+    """Say that it has ended, with its fixtures."""
+    global _test  # noqa: PLW0603
+    _test = None
 
 
 def could_not_start() -> None:

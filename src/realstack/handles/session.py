@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realstack import registry
+from realstack import handles, registry
 from realstack.config import Settings, load_settings, past_proxy
 from realstack.environment import Environment, Event, attach, running_environment, why_not_attach
 from realstack.errors import RealstackError
@@ -19,9 +19,9 @@ from realstack.model import FAKE_LLM, POSTGRES, REDIS, Endpoint
 
 if TYPE_CHECKING:
     from realstack.handles.database import Database
+    from realstack.handles.isolation import Isolation, Lender
     from realstack.handles.llm import FakeLLM
     from realstack.handles.redis import RedisDatabase
-    from realstack.state.clones import Databases
     from realstack.state.redis_state import RedisState
 
 
@@ -66,7 +66,8 @@ class Session:
         self._loop = BackgroundLoop()
         self._environment: Environment | None = None
         self._failed: RealstackError | None = None
-        self._databases: Databases | None = None
+        self._lenders: dict[Isolation, Lender] = {}
+        self.notes: list[str] = []
         self._redis: RedisState | None = None
         self._test: TestLease | None = None
         self._tests = 0
@@ -102,7 +103,8 @@ class Session:
         with self._lock:
             if self._test is None:
                 self._tests += 1
-                self._test = TestLease(self, f"{self.run_id}-{self.worker}-{self._tests}")
+                name, isolation = handles.test_in_progress()
+                self._test = TestLease(self, f"{self.run_id}-{self.worker}-{self._tests}", name, isolation)
             return self._test
 
     def test_in_progress(self) -> TestLease | None:
@@ -116,23 +118,29 @@ class Session:
         if test is not None:
             test.close()
 
-    def lend_database(self) -> Endpoint:
-        """A database of its own at the known state."""
+    def lend_database(self, isolation: str = "") -> Endpoint:
+        """A database of its own at the known state, by that mode of isolation (default: the settings' mode).
+
+        :raises SettingsError: there is no such mode.
+        """
+        return self._loop.run(self._lender(isolation).lend())
+
+    def take_back_database(self, lent: Endpoint, isolation: str = "") -> list[str]:
+        """The end of :meth:`lend_database`; what there is to say of it."""
+        if self._environment is None:
+            return []
+        return self._loop.run(self._lender(isolation).take_back(lent))
+
+    def _lender(self, isolation: str) -> Lender:
+        from realstack.handles.isolation import isolation_named, lender_for
+
         environment = self.environment
+        where = "the marker" if isolation else "[tool.realstack] isolation"
+        mode = isolation_named(isolation or environment.settings.isolation, where)
         with self._lock:
-            if self._databases is None:
-                from realstack.state.clones import Databases
-
-                assert environment.template is not None  # noqa: S101 - made wherever Postgres is
-                self._databases = Databases(
-                    environment.endpoint(POSTGRES), environment.template, self.worker, self.run_id
-                )
-        return self._loop.run(self._databases.lend())
-
-    def take_back_database(self, lent: Endpoint) -> None:
-        """The end of :meth:`lend_database`."""
-        if self._databases is not None:
-            self._loop.run(self._databases.give_back(lent))
+            if mode not in self._lenders:
+                self._lenders[mode] = lender_for(mode, environment, self.worker, self.run_id)
+            return self._lenders[mode]
 
     def lend_redis(self) -> Endpoint:
         """A logical Redis database of this process's own, brought to its seed."""
@@ -155,11 +163,13 @@ class Session:
         """End the test in progress, drop what was lent, and end the environment if it is our own."""
         try:
             self.end_test()
-            for lender in (self._databases, self._redis):
-                if lender is not None:
-                    self._loop.run(lender.close())
+            for lender in self._lenders.values():
+                self._loop.run(lender.close())
+            if self._redis is not None:
+                self._loop.run(self._redis.close())
         finally:
-            self._databases = self._redis = self._environment = None
+            self._lenders.clear()
+            self._redis = self._environment = None
             self._loop.close()
 
     def _opened(self) -> Environment:
@@ -198,9 +208,11 @@ class TestLease:
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
-    def __init__(self, session: Session, name: str) -> None:
+    def __init__(self, session: Session, name: str, test: str = "", isolation: str = "") -> None:
         self.session = session
         self.name = name
+        self.test = test
+        self.isolation = isolation
         self._database: Database | None = None
         self._redis: RedisDatabase | None = None
         self._llm: FakeLLM | None = None
@@ -212,7 +224,7 @@ class TestLease:
             from realstack.handles.database import Database
 
             self.mark_logs()
-            self._database = Database(self.session.lend_database())
+            self._database = Database(self.session.lend_database(self.isolation))
         return self._database
 
     def redis(self) -> RedisDatabase:
@@ -264,7 +276,10 @@ class TestLease:
         return sections
 
     def close(self) -> None:
-        """Close the handles, and give back what was lent."""
+        """Close the handles, and give back what was lent.
+
+        :raises WroteInReadOnly: the test was to read only.
+        """
         if self._llm is not None:
             self._llm.close()
         if self._redis is not None:
@@ -272,7 +287,8 @@ class TestLease:
             self.session.take_back_redis(self._redis.endpoint)
         if self._database is not None:
             self._database.shut()
-            self.session.take_back_database(self._database.endpoint)
+            said = self.session.take_back_database(self._database.endpoint, self.isolation)
+            self.session.notes += [f"{self.test}: {sentence}" for sentence in said]
 
 
 MOST_LOG_LINES = 60
