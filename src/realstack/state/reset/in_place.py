@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from realstack.errors import RealstackError
 from realstack.model import Endpoint
 from realstack.services.postgres import connect_arguments
+from realstack.state.changes import Changes
 from realstack.state.report import one_line
+from realstack.state.reset.difference import read_changes
 from realstack.state.reset.sql import RESETTING
 from realstack.state.reset.units import OWN_SCHEMA
 
@@ -203,6 +205,12 @@ class InPlace:
             notices,
             _since(began),
         )
+
+    async def changes(self) -> Changes:
+        """What was committed to the database since it was at the known state. To be asked before :meth:`reset`."""
+        await self.start()
+        assert self._connection is not None  # noqa: S101 - start() has made it
+        return await read_changes(self._connection)
 
     async def _answer(self, ended: dict[int, EndedSession]) -> dict[str, Any]:
         """The server's answer, once nobody is at work any more."""

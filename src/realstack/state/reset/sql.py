@@ -9,10 +9,10 @@ Everything lies in a schema of its own. Per unit ``n``: ``s_n`` holds its rows a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from realstack.state.catalog import quote_name
-from realstack.state.reset.units import OWN_SCHEMA, Unit
+from realstack.state.reset.units import OWN_SCHEMA, Unit, qualified
 
 OWN = OWN_SCHEMA
 RESETTING = "realstack.resetting"
@@ -137,6 +137,35 @@ BEGIN{body}
 END $body$;"""
 
 
+def changed_rows(
+    number: int, table: tuple[str, str], columns: Sequence[str], key: Sequence[str], partitioned: bool
+) -> str:
+    """A query for the unit's changed rows: (before, after) as JSON each, NULL where the row is not there.
+
+    It reads the whole of both: it is asked for by a person or a test, not at each reset.
+    """
+    whole = f"{'' if partitioned else 'ONLY '}{qualified(*table)}"
+    old, new = (
+        f"(SELECT to_jsonb(row) FROM (SELECT {_names(columns, side)}) AS row)" if columns else "'{}'::jsonb"
+        for side in ("s", "t")
+    )
+    shadow_rows, rows = f"SELECT {old} FROM {OWN}.s_{number} AS s", f"SELECT {new} FROM {whole} AS t"
+    if not key:
+        return (
+            f"SELECT gone::text, NULL FROM ({shadow_rows} EXCEPT ALL {rows}) AS lost(gone) "
+            f"UNION ALL SELECT NULL, come::text FROM ({rows} EXCEPT ALL {shadow_rows}) AS won(come)"
+        )
+    first = quote_name(key[0])
+    same = " AND ".join(f"to_jsonb(s.{quote_name(name)}) = to_jsonb(t.{quote_name(name)})" for name in key)
+    return (
+        f"SELECT CASE WHEN s.{first} IS NOT NULL THEN {old} END::text, "
+        f"CASE WHEN t.{first} IS NOT NULL THEN {new} END::text "
+        f"FROM {OWN}.s_{number} AS s FULL JOIN {whole} AS t ON {same} "
+        f"WHERE s.{first} IS NULL OR t.{first} IS NULL OR NOT ({_looks(columns, 's')} OPERATOR(pg_catalog.*=) "
+        f"{_looks(columns, 't')})"
+    )
+
+
 def sequences_moved(baseline: Iterable[tuple[str, int, bool]]) -> str:
     """A function that lists the sequences that are not at ``baseline``: (regclass, last_value, is_called) each."""
     looks = [
@@ -162,6 +191,10 @@ def _listed(unit: Unit) -> str:
 
 def _from(unit: Unit) -> str:
     return unit.table if unit.partitioned else f"ONLY {unit.table}"
+
+
+def _looks(columns: Iterable[str], of: str) -> str:
+    return f"ROW({_names(columns, of)})::record"
 
 
 def _row(unit: Unit, of: str) -> str:

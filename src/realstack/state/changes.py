@@ -1,0 +1,128 @@
+"""What a test changed: rows by table, sequences, commands that changed the schema. Pure; values to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from realstack.state.catalog import nearest
+
+Row = Mapping[str, Any]
+
+
+class Rows(tuple[Any, ...]):
+    """Rows in a stable order. Compares with a number by how many there are: ``changes.inserted("runs") == 2``."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, int):
+            return len(self) == other
+        return tuple.__eq__(self, other) is True
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = tuple.__hash__
+
+
+NO_ROWS = Rows()
+
+
+@dataclass(frozen=True)
+class TableChanges:
+    """Of one table. Rows are dicts of column to value as JSON has it; ``updated`` are pairs: before, after."""
+
+    inserted: Rows = NO_ROWS
+    updated: Rows = NO_ROWS
+    deleted: Rows = NO_ROWS
+    masks: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def counts(self) -> dict[str, int]:
+        """How many of each kind, without the kinds that there are none of."""
+        found = {"inserted": self.inserted, "updated": self.updated, "deleted": self.deleted}
+        return {kind: len(rows) for kind, rows in found.items() if rows}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Changes:
+    """The difference between a database and the known state. False if there is none.
+
+    ``==`` takes a dict of counts, ``{"runs": {"inserted": 2}}``: tables that are not named must be unchanged.
+    ``sequences`` are not part of that; ``ddl`` is what was done to the schema.
+    """
+
+    tables: Mapping[str, TableChanges]
+    sequences: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    ddl: tuple[str, ...] = ()
+    known_tables: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.tables or self.sequences or self.ddl)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Changes):
+            mine, others = (self.tables, self.sequences, self.ddl), (other.tables, other.sequences, other.ddl)
+            return mine == others
+        if isinstance(other, Mapping):
+            wanted = {table: {k: int(n) for k, n in kinds.items() if n} for table, kinds in other.items()}
+            return self.as_dict() == {table: kinds for table, kinds in wanted.items() if kinds}
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment] # it holds rows
+
+    def __repr__(self) -> str:
+        return f"<Changes {'; '.join(self.lines()) or 'none'}>"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tables)
+
+    def inserted(self, table: str) -> Rows:
+        """Rows of ``table`` that the known state does not have.
+
+        :raises KeyError: there is no such table.
+        """
+        return self._of(table).inserted
+
+    def updated(self, table: str) -> Rows:
+        """Pairs (before, after) of rows of ``table`` whose key stayed."""
+        return self._of(table).updated
+
+    def deleted(self, table: str) -> Rows:
+        """Rows of ``table`` that only the known state has."""
+        return self._of(table).deleted
+
+    def as_dict(self) -> dict[str, dict[str, int]]:
+        """Counts by table and kind."""
+        return {table: changes.counts() for table, changes in self.tables.items()}
+
+    def snapshot(self) -> dict[str, dict[str, list[Any]]]:
+        """All rows, with values that differ from run to run masked: fit to be kept and compared."""
+        found: dict[str, dict[str, list[Any]]] = {}
+        for table, of in self.tables.items():
+            kinds: dict[str, list[Any]] = {
+                "inserted": [_masked(row, of.masks) for row in of.inserted],
+                "updated": [[_masked(row, of.masks) for row in pair] for pair in of.updated],
+                "deleted": [_masked(row, of.masks) for row in of.deleted],
+            }
+            found[table] = {kind: rows for kind, rows in kinds.items() if rows}
+        return found
+
+    def lines(self) -> list[str]:
+        """For a report: one line a table, then sequences and commands."""
+        lines = [
+            f"{table}: {', '.join(f'{count} {kind}' for kind, count in of.counts().items())}"
+            for table, of in self.tables.items()
+        ]
+        lines.extend(f"sequence {name}: {before} → {after}" for name, (before, after) in self.sequences.items())
+        return [*lines, *self.ddl]
+
+    def _of(self, table: str) -> TableChanges:
+        if table not in self.tables and self.known_tables and table not in self.known_tables:
+            raise KeyError(f"there is no table {table!r}: {nearest(table, self.known_tables)}")
+        return self.tables.get(table, TableChanges())
+
+
+def _masked(row: Row, masks: Mapping[str, str]) -> dict[str, Any]:
+    return {column: masks.get(column, value) if value is not None else None for column, value in row.items()}

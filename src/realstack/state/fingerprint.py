@@ -1,0 +1,162 @@
+"""The fingerprint of a database: its schema and its rows, computed in the server, independent of their order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from realstack.model import Endpoint
+from realstack.services.postgres import connect_arguments
+
+if TYPE_CHECKING:
+    import asyncpg
+
+TABLES_AT_ONCE = 50
+
+# What rows look like as text must not depend on the session or the database.
+_PINNED = """
+SET LOCAL search_path = pg_catalog; SET LOCAL DateStyle = ISO; SET LOCAL IntervalStyle = postgres;
+SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = hex; SET LOCAL TimeZone = 'UTC';
+SET LOCAL row_security = off; SET LOCAL xmlbinary = base64; SET LOCAL lc_monetary = 'C';
+SET LOCAL jit = off; SET LOCAL statement_timeout = 0
+"""
+
+_RELATIONS = r"""
+SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relkind::text AS kind
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE (c.relkind IN ('r', 'S') OR c.relkind = 'm' AND c.relispopulated) AND c.relpersistence <> 't'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'pg_realstack')
+  AND n.nspname !~ '^pg_(toast_)?temp_'
+ORDER BY c.oid
+"""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """``parts``: from ``kind name`` (``table public.users``, ``rows public.users``) to a text that stands for it."""
+
+    parts: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"<Fingerprint {self.digest[:12]} of {len(self.parts)} parts>"
+
+    @property
+    def digest(self) -> str:
+        """64 hex digits that stand for all of it."""
+        return hashlib.sha256(self.as_json().encode()).hexdigest()
+
+    def difference(self, other: Fingerprint) -> list[str]:
+        """What of ``other`` is not as it is here, a line each; none if the two are equal."""
+        lines = []
+        for name in sorted({*self.parts, *other.parts}):
+            mine, others = self.parts.get(name), other.parts.get(name)
+            if mine is None:
+                lines.append(f"{name} was added")
+            elif others is None:
+                lines.append(f"{name} is missing")
+            elif mine != others:
+                lines.append(f"{name} differ: {_shown(mine, others)}" if _tells(name) else f"{name} differs")
+        return lines
+
+    def as_json(self) -> str:
+        """To be kept in a file or a table; :meth:`from_json` reads it."""
+        return json.dumps(self.parts, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Fingerprint:
+        """What :meth:`as_json` wrote."""
+        return cls(json.loads(text))
+
+
+async def fingerprint(of: Endpoint | asyncpg.Connection) -> Fingerprint:
+    """The fingerprint of a database, read in one snapshot. Needs the right to read all of it.
+
+    Costs about 30 ms for the schema, and a scan of every table.
+    """
+    async with _reading(of) as connection:
+        query = files(__package__).joinpath("fingerprint.sql").read_text(encoding="utf-8")
+        parts = {f"{kind} {name}": _short(text) for kind, name, text in await connection.fetch(query)}
+        relations = await connection.fetch(_RELATIONS)
+        looks = [_rows_of(row["name"], row["kind"]) for row in relations]
+        for begin in range(0, len(looks), TABLES_AT_ONCE):
+            batch = looks[begin : begin + TABLES_AT_ONCE]
+            parts.update({row[0]: row[1] for row in await connection.fetch("\nUNION ALL ".join(batch))})
+    return Fingerprint(parts)
+
+
+async def verify(endpoint: Endpoint, known: Fingerprint, *, rows: int = 5) -> list[str]:
+    """What of the database is not as in ``known``, a line each; the first ``rows`` rows of each table that differs.
+
+    Rows can be shown where the database can be reset in place: it has the known state beside it.
+    """
+    import asyncpg
+
+    connection = await asyncpg.connect(**connect_arguments(endpoint))
+    try:
+        lines = known.difference(await fingerprint(connection))
+        if any(line.startswith("rows ") for line in lines):
+            lines.extend(await _rows_that_differ(connection, rows))
+    finally:
+        await connection.close()
+    return lines
+
+
+async def _rows_that_differ(connection: asyncpg.Connection, rows: int) -> list[str]:
+    from realstack.state.reset.difference import read_differences
+
+    if not await connection.fetchval("SELECT to_regclass('pg_realstack.units') IS NOT NULL"):
+        return []
+    changes = await read_differences(connection)
+    lines: list[str] = []
+    for table, of in changes.tables.items():
+        shown = [f"+ {json.dumps(row)}" for row in of.inserted] + [f"- {json.dumps(row)}" for row in of.deleted]
+        shown += [f"~ {json.dumps(before)} → {json.dumps(after)}" for before, after in of.updated]
+        lines.extend(f"{table} {line}" for line in shown[:rows])
+        if len(shown) > rows:
+            lines.append(f"{table} … {len(shown) - rows} more")
+    return lines
+
+
+@asynccontextmanager
+async def _reading(of: Endpoint | asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
+    import asyncpg
+
+    connection = await asyncpg.connect(**connect_arguments(of)) if isinstance(of, Endpoint) else of
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            await connection.execute(_PINNED)
+            yield connection
+    finally:
+        if isinstance(of, Endpoint):
+            await connection.close()
+
+
+def _rows_of(name: str, kind: str) -> str:
+    literal = name.replace("'", "''")
+    if kind == "S":
+        return f"SELECT 'value of sequence {literal}', concat_ws(' ', last_value, is_called) FROM {name}"  # noqa: S608
+    # Two sums of hashes with different seeds: 128 bits that do not depend on the order of the rows.
+    return (
+        f"SELECT 'rows {literal}', concat_ws(' ', count(*), "  # noqa: S608 - the catalogue quotes its names
+        f"sum(hashtextextended((t.*)::text, 0)::numeric), sum(hashtextextended((t.*)::text, 1)::numeric)) "
+        f"FROM ONLY {name} AS t"
+    )
+
+
+def _short(text: str | None) -> str:
+    text = text or ""
+    return text if len(text) <= 64 else hashlib.sha256(text.encode()).hexdigest()
+
+
+def _tells(name: str) -> bool:
+    return name.startswith(("rows ", "value of sequence "))
+
+
+def _shown(before: str, after: str) -> str:
+    counts = before.split(" ", 1)[0], after.split(" ", 1)[0]
+    return f"{counts[0]} → {counts[1]}" if counts[0] != counts[1] else f"as many ({counts[0]}), others"

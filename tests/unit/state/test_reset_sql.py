@@ -1,0 +1,42 @@
+"""The SQL of the reset, made from what the catalogue says of a table."""
+
+from dataclasses import replace
+
+from realstack.state.reset import sql
+from realstack.state.reset.units import Unit
+
+USERS = Unit(
+    1, "public", "us'ers", False, ("id", "na me"), ("id",), ("OPERATOR(pg_catalog.=)",), ('"public"."us\'ers"',)
+)
+
+
+def test_names_are_quoted_everywhere() -> None:
+    text = sql.shadow(USERS) + sql.triggers(USERS) + sql.restoring(USERS)
+    assert '"na me"' in text
+    assert '"public"."us\'ers"' in text
+    assert " na me" not in text
+
+
+def test_a_table_with_a_key_logs_the_key_only() -> None:
+    assert 'SELECT "id" FROM realstack_new' in sql.triggers(USERS)
+
+
+def test_a_table_without_a_key_logs_whole_rows() -> None:
+    assert 'SELECT "id", "na me" FROM realstack_new' in sql.triggers(replace(USERS, key=(), equals=()))
+
+
+def test_a_write_to_a_parent_marks_its_whole_family() -> None:
+    text = sql.triggers(replace(USERS, inherits=True, family=(1, 4)))
+    assert "VALUES (1, true), (4, true)" in text
+    assert "realstack_new" not in text
+
+
+def test_only_a_partitioned_table_is_written_through_its_root() -> None:
+    assert 'DELETE FROM ONLY "public"."us\'ers"' in sql.restoring(USERS)
+    assert 'DELETE FROM "public"."us\'ers"' in sql.restoring(replace(USERS, partitioned=True))
+
+
+def test_sequences_are_compared_with_where_they_were() -> None:
+    text = sql.sequences_moved([("public.a_seq", 7, True)])
+    assert "last_value <> 7 OR is_called <> true" in text
+    assert "WHERE false" in sql.sequences_moved([])
