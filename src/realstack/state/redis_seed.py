@@ -7,9 +7,11 @@ stand in the file: ``yes`` is the string ``yes``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -24,6 +26,7 @@ Command = tuple[bytes | str | int, ...]
 
 _OPTIONS = ("type", "value", "ttl_s", "groups")
 _ZSET_PAIR = 2
+_RESERVED = "realstack:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,52 @@ class Write:
     command: Command
     key: str
     where: str
+
+
+@dataclass(frozen=True)
+class RedisSeed:
+    """A seed as data and times to live apart: a copy that is kept must not expire, and times count from a reset.
+
+    ``writes`` make the keys, ``ttls`` are milliseconds by key.
+    """
+
+    writes: list[Write] = field(default_factory=list)
+    ttls: dict[bytes, int] = field(default_factory=dict)
+
+    @cached_property
+    def name(self) -> str:
+        """Hex digits that differ if any key, value or time to live differs."""
+        digest = hashlib.sha256(b"realstack redis seed 1")
+        for command in (*(write.command for write in self.writes), *self.ttls.items()):
+            for part in command:
+                data = part if isinstance(part, bytes) else str(part).encode()
+                digest.update(len(data).to_bytes(8, "big") + data)
+            digest.update(b"|")
+        return digest.hexdigest()[:32]
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """Names of the keys."""
+        return frozenset(write.key for write in self.writes)
+
+
+def seed_of(plan: RedisPlan) -> RedisSeed:
+    """What the plan's files say.
+
+    :raises SeedFailed: a file is missing or not understood, or a key has a name of realstack's own.
+    """
+    writes, ttls = [], {}
+    for write in read_redis_seed(plan):
+        if write.key.startswith(_RESERVED):
+            raise SeedFailed(
+                f"{write.where}: the key {write.key!r} has a name of realstack's own.",
+                remedy=f"choose one that does not begin with {_RESERVED!r}.",
+            )
+        if write.command[0] == "PEXPIRE":
+            ttls[bytes(write.command[1])] = int(write.command[2])  # type: ignore[arg-type]
+        else:
+            writes.append(write)
+    return RedisSeed(writes, ttls)
 
 
 def read_redis_seed(plan: RedisPlan) -> list[Write]:

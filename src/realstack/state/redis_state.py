@@ -1,198 +1,329 @@
 """Lends logical Redis databases at their seed. One lender a worker process.
 
 Database 0 holds realstack's own keys and is never lent. A worker takes a database under a lease there; what
-it resets is that database alone, never the server.
+it resets is that database alone, never the server. On a server of ours the seed lies in a sealed copy, and a
+clone of it waits to be exchanged for the lent database (SWAPDB): see ``docs/known_state.md``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import socket
-import time
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
-import psutil
-
-from realstack.errors import NotOurs, RealstackError, SeedFailed
+from realstack.errors import NotOurs, RealstackError
 from realstack.model import Endpoint, RedisPlan
-from realstack.registry import process_lives
-from realstack.state import naming
-from realstack.state.ownership import REDIS_MARK
-from realstack.state.redis_seed import Write, read_redis_seed
+from realstack.state.redis_changes import RedisChanges, Side, compare
+from realstack.state.redis_leases import LEASE, Leases, connection
+from realstack.state.redis_notice import CLIENTS, ServerWatch
+from realstack.state.redis_scripts import COUNT, SWAP
+from realstack.state.redis_sealed import (
+    HURRIED_BATCH,
+    QUIET_BATCH,
+    Sealed,
+    SealedSeed,
+    write_all,
+    write_ttls,
+)
+from realstack.state.redis_seed import RedisSeed, seed_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-LEASE_S = 3600.0
-"""How long a lease holds without being renewed by a lend, where its owner cannot be looked at (another machine)."""
+ROOM_FOR_CLONES = 64
+"""Only a server with so many databases has some to spare for clones; of fewer each is left to the workers."""
 
-_LEASE = "realstack:lease:"
-_DEFAULT_DATABASES = 16
-_BATCH = 1000
+How = Literal["swapped", "copied", "written"]
 
-# Compare and set: two workers may find the same dead lease at the same time.
-_TAKE_OVER = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) return 1 end return 0"
-_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+@dataclass(frozen=True, slots=True)
+class RedisResetReport:
+    """How a database came back to its seed, and what its last user left that is not in any database.
+
+    ``kind``: ``swapped`` with a clone that was ready, ``copied`` from the sealed copy, or ``written`` anew.
+    ``noticed`` are sentences for the report of the test that ran last.
+    """
+
+    kind: How
+    noticed: tuple[str, ...] = ()
+
+
+@dataclass
+class _Clone:
+    """A clone on its way to being ready, for one lent database. ``batch``: keys a step; 0 gives it up."""
+
+    number: int = 0
+    task: asyncio.Task[bool] | None = None
+    batch: int = QUIET_BATCH
 
 
 class RedisState:
     """Lends logical databases, each brought to the seed of ``plan``.
 
-    Holds connections from the first :meth:`lend` to :meth:`close`. A database that was given back is lent
-    again, so a worker uses as many as it has lent at once: one, as a rule. All of its use is in one event
-    loop; tasks may call it side by side.
+    Holds connections from the first :meth:`lend` to :meth:`close`, and on a server of ours a task that prepares
+    the next reset. A database that was given back is lent again, so a worker uses as many as it has lent at once:
+    one, as a rule. All of its use is in one event loop; tasks may call it side by side.
     """
 
     def __init__(self, endpoint: Endpoint, plan: RedisPlan, worker: str, run_id: str) -> None:
         self.endpoint = endpoint
         self.plan = plan
-        own = psutil.Process()
-        self._owner = {
-            "run": run_id,
-            "worker": worker,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "started": own.create_time(),
-        }
+        self.last_reset: RedisResetReport | None = None
+        self._leases = Leases(endpoint, worker, run_id)
+        self._watch = ServerWatch(self._leases)
         self._one_at_a_time = asyncio.Lock()
-        self._seed: list[Write] | None = None
-        self._control: Redis | None = None
+        self._seed: RedisSeed | None = None
+        self._store: SealedSeed | None = None
+        self._sealed: Sealed | None = None
         self._clients: dict[int, Redis] = {}
-        self._leases: dict[int, str] = {}
+        self._clones: dict[int, _Clone] = {}
+        self._since: dict[int, int] = {}
         self._lent: set[int] = set()
 
     def __repr__(self) -> str:
-        return f"<RedisState {self._owner['worker']} {len(self._lent)} lent, {len(self._leases)} leased>"
+        return f"<RedisState {self._leases.facts['worker']} {len(self._lent)} lent, {len(self._clients)} leased>"
 
     async def lend(self) -> Endpoint:
         """A logical database of the caller's own, holding the seed and nothing else, until it is given back.
+
+        ``last_reset`` tells how, and what the database's last user left elsewhere.
 
         :raises SeedFailed: the seed is wrong; file, line and key are named.
         :raises RealstackError: the server has no database left.
         :raises NotOurs: a given server without our mark.
         """
         async with self._one_at_a_time:
-            if self._seed is None:
-                self._seed = await asyncio.to_thread(read_redis_seed, self.plan)
-            free = sorted(set(self._leases) - self._lent)
-            number = free[0] if free and await self._renewed(free[0]) else await self._leased()
+            seed = await self._read()
+            free = sorted(set(self._clients) - self._lent)
+            number = free[0] if free else await self._leased()
             self._lent.add(number)
             try:
-                await self._reset(number, self._seed)
+                report = await self._reset(number, seed)
+                if report is None:  # its lease is somebody else's by now
+                    await self._dropped(number)
+                    number = await self._leased()
+                    self._lent.add(number)
+                    report = await self._reset(number, seed)
             except BaseException:
                 self._lent.discard(number)
                 raise
+            self.last_reset = report
         return replace(self.endpoint, database=str(number))
+
+    async def reset(self, lent: Endpoint) -> RedisResetReport:
+        """Bring a lent database back to the seed in place; connections to it stay, and see the seed.
+
+        :raises NotOurs: this lender did not lend it, or its lease was taken over.
+        """
+        async with self._one_at_a_time:
+            number = self._number(lent)
+            report = await self._reset(number, await self._read())
+            if report is None:
+                await self._dropped(number)
+                raise NotOurs(
+                    f"the lease of the Redis database {number} was taken over by another process.",
+                    remedy="a test emptied database 0, or this process stood still for an hour; lend another one.",
+                )
+            self.last_reset = report
+            return report
+
+    async def changes(self, lent: Endpoint) -> RedisChanges:
+        """What differs in a lent database from the seed as it was lent.
+
+        :raises NotOurs: this lender did not lend it.
+        """
+        async with self._one_at_a_time:
+            number, seed = self._number(lent), await self._read()
+            after = Side(self._clients[number], number)
+            if self._sealed is None and self._store is not None and seed.writes:
+                self._sealed = await self._store.found_or_made()
+            if self._sealed is not None:
+                before = connection(self.endpoint, self._sealed.number)
+                try:
+                    side = Side(before, self._sealed.number)
+                    return await compare(side, after, seed.ttls, self._since[number])
+                finally:
+                    await before.aclose()
+            return await self._compared_with_a_scratch(after, seed, self._since[number])
 
     async def give_back(self, lent: Endpoint) -> None:
         """The end of :meth:`lend`. The database stays leased to this worker; its keys go at the next lend.
 
         :raises NotOurs: this lender did not lend it, or it was given back before.
         """
+        self._lent.discard(self._number(lent))
+
+    async def close(self) -> None:
+        """Empty the leased databases and end the leases. May be called twice; a dead server is no error.
+
+        The sealed copy of the seed stays for the server's next user; a build of another seed drops it.
+        """
+        from redis.exceptions import RedisError
+
+        async with self._one_at_a_time:
+            try:
+                for number in list(self._clones):
+                    await self._without_clone(number)
+                for number, client in self._clients.items():
+                    await client.flushdb(asynchronous=True)
+                    await self._leases.release(number)
+            except (RedisError, OSError):
+                pass  # the server is gone, and with it all that it held; or the next run takes the leases over
+            finally:
+                for client in self._clients.values():
+                    await client.aclose()
+                await self._leases.close()
+                self._clients.clear()
+                self._clones.clear()
+                self._lent.clear()
+
+    def _number(self, lent: Endpoint) -> int:
         number = int(lent.database or 0)
         if number not in self._lent:
             raise NotOurs(
                 f"the Redis database {number} was not lent by {self!r}.",
                 remedy="give back what lend() returned, once.",
             )
-        self._lent.discard(number)
+        return number
 
-    async def close(self) -> None:
-        """Empty the leased databases and end the leases. May be called twice; a dead server is no error."""
-        from redis.exceptions import RedisError
-
-        async with self._one_at_a_time:
-            try:
-                for number, lease in self._leases.items():
-                    await self._clients[number].flushdb()
-                    await self._controller().eval(_RELEASE, 1, f"{_LEASE}{number}", lease)
-            except (RedisError, OSError):
-                pass  # the server is gone, and with it all that it held; or the next run takes the leases over
-            finally:
-                for client in (*self._clients.values(), self._control):
-                    if client is not None:
-                        await client.aclose()
-                self._leases.clear()
-                self._clients.clear()
-                self._lent.clear()
-                self._control = None
-
-    async def _reset(self, number: int, seed: Sequence[Write]) -> None:
-        client = self._clients[number]
-        await client.flushdb()
-        for start in range(0, len(seed), _BATCH):
-            await _write(client, seed[start : start + _BATCH])
-
-    async def _renewed(self, number: int) -> bool:
-        """Extend the lease of ``number``; False if somebody took it over, or emptied the server and took it."""
-        key, old, new = f"{_LEASE}{number}", self._leases[number], self._lease()
-        control = self._controller()
-        if await control.eval(_TAKE_OVER, 1, key, old, new) or await control.set(key, new, nx=True):
-            self._leases[number] = new
-            return True
-        del self._leases[number]
-        await self._clients.pop(number).aclose()
-        return False
+    async def _read(self) -> RedisSeed:
+        if self._seed is None:
+            self._seed = await asyncio.to_thread(seed_of, self.plan)
+            if self.endpoint.provider != "external":
+                self._store = SealedSeed(self._leases, self._seed)
+        return self._seed
 
     async def _leased(self) -> int:
-        """Take a database that is free: empty and without a lease, or with a lease whose owner is gone."""
-        control = self._controller()
-        await self._assert_marked(control)
-        count = await _database_count(control)
-        filled = {int(name.removeprefix("db")) for name in await control.info("keyspace")}
-        for number in range(1, count):
-            if number not in self._leases and await self._took(control, number, empty=number not in filled):
-                self._clients[number] = self._client(number)
-                return number
-        raise RealstackError(
-            f"{self.endpoint.safe_url} has {count} databases, and none is left for worker {self._owner['worker']!r} "
-            "(database 0 is realstack's own; others are leased to workers, or hold keys of somebody's).",
-            remedy="start the server with more (`--databases 64` in the compose file's command), use fewer workers, "
-            "or end the other runs.",
-        )
+        number = await self._leases.take()
+        self._clients[number] = connection(self.endpoint, number)
+        if not self._watch.is_on:
+            await self._watch.begin()
+        return number
 
-    async def _took(self, control: Redis, number: int, *, empty: bool) -> bool:
-        key, lease = f"{_LEASE}{number}", self._lease()
-        held = await control.get(key)
-        if held is None:
-            # Keys without a lease are somebody else's: this database is not ours to flush.
-            taken = empty and await control.set(key, lease, nx=True)
-        else:
-            taken = _is_over(held) and await control.eval(_TAKE_OVER, 1, key, held, lease)
-        if taken:
-            self._leases[number] = lease
-        return bool(taken)
+    async def _dropped(self, number: int) -> None:
+        """Forget a database that is no longer ours, without touching it."""
+        self._lent.discard(number)
+        self._leases.held.pop(number, None)
+        await self._without_clone(number)
+        await self._clients.pop(number).aclose()
 
-    async def _assert_marked(self, control: Redis) -> None:
-        if self.endpoint.provider == "external":
-            if await control.get(REDIS_MARK) is None:
-                raise NotOurs(
-                    f"{self.endpoint.safe_url} is a given server without realstack's mark; nothing is written there.",
-                    remedy="name a server that is for tests only, and let realstack mark it while it is empty.",
-                )
-        else:
-            await control.set(REDIS_MARK, json.dumps({"realstack": naming.MARK_VERSION}), nx=True)
+    async def _reset(self, number: int, seed: RedisSeed) -> RedisResetReport | None:
+        """None if the lease of ``number`` is no longer ours; then nothing was touched."""
+        noticed: list[str] = []
+        kind: How | None = None
+        if await self._clone_ready(number):
+            kind = await self._swapped(number, seed, noticed)
+        if kind is None:
+            if not await self._leases.renewed(number):
+                return None
+            if self._watch.is_on:
+                noticed += await self._noticed(number)
+            kind = await self._filled(number, seed)
+        if self._store is not None:
+            noticed += self._store.told
+            self._store.told = []
+        self._prepare_next(number)
+        return RedisResetReport(kind, tuple(dict.fromkeys(noticed)))
 
-    def _lease(self) -> str:
-        return json.dumps({**self._owner, "until": time.time() + LEASE_S})
+    async def _swapped(self, number: int, seed: RedisSeed, noticed: list[str]) -> How | None:
+        """One round trip: leases renewed, databases exchanged, times to live set, counters and clients read."""
+        clone, leases, store, sealed = self._clones[number], self._leases, self._store, self._sealed
+        assert store is not None  # noqa: S101 - without a sealed copy there is no clone
+        assert sealed is not None  # noqa: S101
+        lease = leases.text()
+        keys = (f"{LEASE}{number}", f"{LEASE}{clone.number}", store.ttls)
+        held = (leases.held[number], leases.held[clone.number])
+        facts = (number, clone.number, seed.name, sealed.keys, len(seed.ttls))
+        async with leases.control.pipeline(transaction=False) as pipeline:
+            # Before the exchange, as it serves clients that wait for keys of the seed.
+            pipeline.execute_command(*CLIENTS)
+            pipeline.eval(SWAP, 3, *keys, *held, lease, lease, *facts)
+            clients, (status, *rest) = await pipeline.execute()
+        if status != b"swapped":
+            await self._without_clone(number)
+            return None
+        leases.held[number] = leases.held[clone.number] = lease
+        self._since[number] = int(rest[1])
+        clone.task = None
+        noticed += await self._watch.noticed(rest[0], clients, number)
+        return "swapped"
 
-    def _controller(self) -> Redis:
-        if self._control is None:
-            self._control = self._client(0)
-        return self._control
+    async def _noticed(self, number: int) -> list[str]:
+        async with self._leases.control.pipeline(transaction=False) as pipeline:
+            pipeline.execute_command(*CLIENTS)
+            pipeline.eval(COUNT, 0)
+            clients, counted = await pipeline.execute()
+        return await self._watch.noticed(counted, clients, number)
 
-    def _client(self, number: int) -> Redis:
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
+    async def _filled(self, number: int, seed: RedisSeed) -> How:
+        """The slow way: empty the database, then copy the sealed seed into it or write it command by command."""
+        client = self._clients[number]
+        await client.flushdb(asynchronous=True)
+        if self._store is not None and seed.writes:
+            self._sealed = await self._store.found_or_made()
+            if self._sealed is not None:
+                if await self._store.copy(self._sealed, number, mark=False, batch=lambda: HURRIED_BATCH):
+                    self._since[number] = await self._store.renew_ttls(number)
+                    return "copied"
+                self._sealed = None
+                await client.flushdb(asynchronous=True)
+        await write_all(client, seed.writes)
+        self._since[number] = await write_ttls(client, seed)
+        return "written"
 
-        from realstack.services.redis import client
+    def _prepare_next(self, number: int) -> None:
+        """Begin to make the clone for the next reset of ``number``, where the server has room for one."""
+        if self._sealed is None or self._leases.databases < ROOM_FOR_CLONES:
+            return
+        clone = self._clones.setdefault(number, _Clone())
+        clone.batch = QUIET_BATCH
+        clone.task = asyncio.create_task(self._cloned(clone, self._sealed))
 
-        # Once more at once, should the server have cut an idle connection; redis-py's own way waits for seconds.
-        return client(self.endpoint, database=number, retry=Retry(NoBackoff(), 1))
+    async def _cloned(self, clone: _Clone, sealed: Sealed) -> bool:
+        """Whether the clone is whole. A failure here is the next reset's slow way, which tells what is wrong."""
+        from redis.exceptions import RedisError
+
+        assert self._store is not None  # noqa: S101 - see _prepare_next
+        try:
+            if not clone.number:
+                clone.number = await self._leases.take(from_top=True)
+            async with connection(self.endpoint, clone.number) as client:
+                await client.flushdb(asynchronous=True)
+            return await self._store.copy(sealed, clone.number, mark=True, batch=lambda: clone.batch)
+        except (RedisError, OSError, RealstackError):
+            return False
+
+    async def _clone_ready(self, number: int) -> bool:
+        clone = self._clones.get(number)
+        if clone is None or clone.task is None:
+            return False
+        clone.batch = HURRIED_BATCH  # a test waits for it
+        return await asyncio.shield(clone.task)
+
+    async def _without_clone(self, number: int) -> None:
+        """Give up the clone for ``number`` with its database; not if that is somebody else's by now."""
+        clone = self._clones.pop(number, None)
+        if clone is None:
+            return
+        if clone.task is not None:
+            clone.batch = 0
+            await clone.task
+        if clone.number in self._leases.held and await self._leases.renewed(clone.number):
+            async with connection(self.endpoint, clone.number) as client:
+                await client.flushdb(asynchronous=True)
+            await self._leases.release(clone.number)
+
+    async def _compared_with_a_scratch(self, after: Side, seed: RedisSeed, since: int) -> RedisChanges:
+        """Without a sealed copy the seed is written once more, into a database that is leased for that."""
+        number = await self._leases.take(from_top=True)
+        client = connection(self.endpoint, number)
+        try:
+            await write_all(client, seed.writes)
+            return await compare(Side(client, number), after, seed.ttls, since)
+        finally:
+            await client.flushdb(asynchronous=True)
+            await client.aclose()
+            await self._leases.release(number)
 
 
 async def restore_redis(lent: Endpoint, plan: RedisPlan) -> None:
@@ -201,64 +332,15 @@ async def restore_redis(lent: Endpoint, plan: RedisPlan) -> None:
     :raises NotOurs: nobody has leased that database.
     :raises SeedFailed: the seed is wrong.
     """
-    from realstack.services.redis import client
-
     number = int(lent.database or 0)
-    seed = await asyncio.to_thread(read_redis_seed, plan)
-    control, database = client(lent, database=0), client(lent, database=number)
+    seed = await asyncio.to_thread(seed_of, plan)
+    control, database = connection(lent, 0), connection(lent, number)
     try:
-        if await control.get(f"{_LEASE}{number}") is None:
+        if await control.get(f"{LEASE}{number}") is None:
             raise NotOurs(f"the Redis database {number} was not lent by realstack.", remedy="`realstack env` names it.")
-        await database.flushdb()
-        for start in range(0, len(seed), _BATCH):
-            await _write(database, seed[start : start + _BATCH])
+        await database.flushdb(asynchronous=True)
+        await write_all(database, seed.writes)
+        await write_ttls(database, seed)
     finally:
         await control.aclose()
         await database.aclose()
-
-
-async def _write(client: Redis, writes: Sequence[Write]) -> None:
-    """Send ``writes`` in one go.
-
-    :raises SeedFailed: the server refuses one of them.
-    """
-    if not writes:
-        return
-    async with client.pipeline(transaction=False) as pipeline:
-        for write in writes:
-            pipeline.execute_command(*write.command)
-        answers = await pipeline.execute(raise_on_error=False)
-    for write, answer in zip(writes, answers, strict=True):
-        if isinstance(answer, Exception):
-            raise SeedFailed(
-                f"{write.where}: the key {write.key!r}: {_server_words(answer)}",
-                remedy=f"correct the value; it is written by {write.command[0]!r}.",
-            ) from answer
-
-
-def _server_words(answer: Exception) -> str:
-    """The server's answer without what redis-py tells of its pipeline."""
-    text = str(answer)
-    return text.rpartition(" of pipeline caused error: ")[2] or text
-
-
-async def _database_count(control: Redis) -> int:
-    """How many logical databases the server has; managed servers may not tell."""
-    from redis.exceptions import ResponseError
-
-    try:
-        answer = await control.config_get("databases")
-    except ResponseError:
-        return _DEFAULT_DATABASES
-    return int(answer.get("databases") or _DEFAULT_DATABASES)
-
-
-def _is_over(lease: bytes | str) -> bool:
-    """Whether the owner of a lease is gone: its process is dead, or on another machine its time is up."""
-    try:
-        owner = json.loads(lease)
-        if owner["host"] == socket.gethostname():
-            return not process_lives(int(owner["pid"]), float(owner["started"]))
-        return float(owner["until"]) < time.time()
-    except (ValueError, KeyError, TypeError):
-        return False  # not written by us: not ours to end

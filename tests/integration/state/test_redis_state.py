@@ -98,11 +98,25 @@ async def test_one_worker_may_hold_two(empty_redis: Endpoint, plan: RedisPlan) -
     await state.close()
 
 
-async def test_closing_leaves_no_keys_and_no_lease(empty_redis: Endpoint, plan: RedisPlan) -> None:
+async def test_closing_leaves_the_sealed_seed_alone(empty_redis: Endpoint, plan: RedisPlan) -> None:
     state = RedisState(empty_redis, plan, "gw0", "r1")
+    await state.give_back(await state.lend())
     await state.lend()
     await state.close()
     async with client(empty_redis, database=0) as control:
+        assert set(await control.info("keyspace")) == {"db0", "db4095"}
+        assert [key async for key in control.scan_iter(match="realstack:lease:*")] == [b"realstack:lease:4095"]
+
+
+async def test_closing_leaves_a_given_server_no_keys_and_no_lease(empty_redis: Endpoint, plan: RedisPlan) -> None:
+    async with client(empty_redis, database=0) as control:
+        await control.set("realstack:mark", "{}")
+        state = RedisState(replace(empty_redis, provider="external"), plan, "gw0", "r1")
+        await state.give_back(await state.lend())
+        await state.lend()
+        assert state.last_reset is not None
+        assert state.last_reset.kind == "written"
+        await state.close()
         assert set(await control.info("keyspace")) == {"db0"}
         assert await control.keys("*") == [b"realstack:mark"]
 
@@ -189,6 +203,7 @@ async def test_what_the_server_refuses_names_file_and_key(
 async def test_a_server_that_is_gone_is_no_error_at_the_end(empty_redis: Endpoint, plan: RedisPlan) -> None:
     state = RedisState(empty_redis, plan, "gw0", "r1")
     number = int((await state.lend()).database or 0)
+    await state._without_clone(number)
     await state._clients[number].aclose()
     state._clients[number] = client(replace(empty_redis, port=1, socket_dir=None), retry=Retry(NoBackoff(), 0))
     await state.close()

@@ -1,0 +1,297 @@
+"""What a test changed in its Redis database: keys added, changed, removed and expired, against the seed.
+
+Where a script may look into both databases, it finds the keys that differ by their serialised form, so that only
+those are read. Sets and hashes of equal content may be serialised in another order: what is read decides.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+_BATCH = 500
+_TTL_TOLERANCE_MS = 50
+"""Times to live are set and looked at in two moments on servers that tell only what is left of them."""
+_LONGEST = 60
+
+# Serialised forms end with the format's version and a check sum; both databases are of one server.
+_COMPARE = """
+redis.call('SELECT', ARGV[2])
+local found = redis.call('SCAN', ARGV[3], 'COUNT', ARGV[4])
+local theirs = {}
+for i, key in ipairs(found[2]) do theirs[i] = redis.call('DUMP', key) end
+redis.call('SELECT', ARGV[1])
+local differ = {}
+for i, key in ipairs(found[2]) do
+  if theirs[i] and redis.call('DUMP', key) ~= theirs[i] then differ[#differ + 1] = key end
+end
+return {found[1], differ}
+"""
+_TTL = """
+redis.call('SELECT', ARGV[1])
+local now = redis.call('TIME')
+local base = now[1] * 1000 + math.floor(now[2] / 1000)
+local ends = {}
+for i, key in ipairs(KEYS) do
+  local left = redis.call('PTTL', key)
+  ends[i] = left < 0 and tostring(left) or string.format('%.0f', base + left)
+end
+return ends
+"""
+_VOLATILE = """
+redis.call('SELECT', ARGV[1])
+local found = redis.call('SCAN', ARGV[2], 'COUNT', ARGV[3])
+local volatile = {}
+for _, key in ipairs(found[2]) do
+  if redis.call('PTTL', key) ~= -1 then volatile[#volatile + 1] = key end
+end
+return {found[1], volatile}
+"""
+
+_SEAL = b"realstack:seal"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two databases that are compared."""
+
+    client: Redis
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class RedisValue:
+    """What a key holds: text (bytes where it is not UTF-8), list, set, dict; a stream has ``entries`` and ``groups``.
+
+    A sorted set is a dict of scores by member.
+    """
+
+    kind: str
+    value: Any
+
+    def __str__(self) -> str:
+        return f"{self.kind} {_short(self.value)}"
+
+
+@dataclass(frozen=True)
+class RedisChanges:
+    """The differences from the seed, by key, in the order of the keys' names.
+
+    ``retimed`` are keys whose time to live was changed or taken away: seconds by the seed and seconds left, rounded
+    up; None stands for no end. ``expired`` are keys that ended when the seed says. Compares with another one, or
+    with a dict as :meth:`as_dict` makes it; is false if nothing differs.
+    """
+
+    added: Mapping[str, RedisValue] = field(default_factory=dict)
+    changed: Mapping[str, tuple[RedisValue, RedisValue]] = field(default_factory=dict)
+    removed: Mapping[str, RedisValue] = field(default_factory=dict)
+    expired: tuple[str, ...] = ()
+    retimed: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed or self.expired or self.retimed)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, RedisChanges):
+            return self.as_dict() == other.as_dict()
+        return self.as_dict() == other if isinstance(other, Mapping) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def as_dict(self) -> dict[str, Any]:
+        """``{"added": {key: value}, "changed": {key: (before, after)}, "removed": {key: value}, "expired": [key],
+        "retimed": {key: (before_s, after_s)}}`` without what is empty; fit for a snapshot.
+        """
+        parts: dict[str, Any] = {
+            "added": {key: value.value for key, value in self.added.items()},
+            "changed": {key: (before.value, after.value) for key, (before, after) in self.changed.items()},
+            "removed": {key: value.value for key, value in self.removed.items()},
+            "expired": list(self.expired),
+            "retimed": dict(self.retimed),
+        }
+        return {name: part for name, part in parts.items() if part}
+
+    def without(self, *patterns: str) -> RedisChanges:
+        """The same but for keys whose names fit one of the ``patterns`` (``session:*``)."""
+
+        def kept(key: str) -> bool:
+            return not any(fnmatchcase(key, pattern) for pattern in patterns)
+
+        def of(part: Mapping[str, Any]) -> dict[str, Any]:
+            return {key: value for key, value in part.items() if kept(key)}
+
+        expired = tuple(key for key in self.expired if kept(key))
+        return RedisChanges(of(self.added), of(self.changed), of(self.removed), expired, of(self.retimed))
+
+    def text(self, most: int = 20) -> str:
+        """A line a key, ``most`` of them: ``+`` added, ``~`` changed, ``-`` removed or expired."""
+        lines = [f"+ {key}: {value}" for key, value in self.added.items()]
+        lines += [f"~ {key}: {before} → {after}" for key, (before, after) in self.changed.items()]
+        lines += [f"~ {key}: ends {_in(before)} → {_in(after)}" for key, (before, after) in self.retimed.items()]
+        lines += [f"- {key}: {value}" for key, value in self.removed.items()]
+        lines += [f"- {key}: expired" for key in self.expired]
+        more = len(lines) - most
+        return "\n".join([*lines[:most], *([f"… and {more} more"] if more > 0 else [])])
+
+
+async def compare(before: Side, after: Side, ttls: Mapping[bytes, int], since_ms: int) -> RedisChanges:
+    """The differences of the database ``after`` from ``before``, which holds the seed without times to live.
+
+    ``ttls`` are the seed's, in ms, counted from ``since_ms`` by the server's clock. Nobody should write meanwhile.
+    """
+    there, here = await _keys(before), await _keys(after)
+    missing = sorted(there - here)
+    now = await _now(after)
+    expired = [key for key in missing if key in ttls and since_ms + ttls[key] <= now + _TTL_TOLERANCE_MS]
+    removed = await _values(before, sorted(set(missing) - set(expired)))
+    added = await _values(after, sorted(here - there))
+    differ = sorted(await _differing(before, after) & there & here)
+    olds, news = await _values(before, differ), await _values(after, differ)
+    return RedisChanges(
+        {_text(key): value for key, value in added.items()},
+        {_text(key): (olds[key], news[key]) for key in differ if key in news and olds[key] != news[key]},
+        {_text(key): value for key, value in removed.items()},
+        tuple(_text(key) for key in expired),
+        await _retimed(after, there & here, ttls, since_ms),
+    )
+
+
+async def _keys(side: Side) -> set[bytes]:
+    return {key async for key in side.client.scan_iter(count=1000)} - {_SEAL}
+
+
+async def _now(side: Side) -> int:
+    seconds, microseconds = await side.client.time()
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+async def _differing(before: Side, after: Side) -> set[bytes]:
+    return await _scanned(after, _COMPARE, before.number, after.number)
+
+
+async def _scanned(side: Side, script: str, *numbers: int) -> set[bytes]:
+    found: set[bytes] = set()
+    cursor = b"0"
+    while True:
+        cursor, keys = await side.client.eval(script, 0, *numbers, cursor, _BATCH)
+        found.update(keys)
+        if cursor == b"0":
+            return found
+
+
+async def _retimed(
+    after: Side, keys: set[bytes], ttls: Mapping[bytes, int], since_ms: int
+) -> dict[str, tuple[float | None, float | None]]:
+    volatile = await _scanned(after, _VOLATILE, after.number)
+    looked_at = sorted((volatile | ttls.keys()) & keys)
+    now, found = await _now(after), {}
+    for start in range(0, len(looked_at), _BATCH):
+        some = looked_at[start : start + _BATCH]
+        ends = await after.client.eval(_TTL, len(some), *some, after.number)
+        for key, end_ms in zip(some, map(int, ends), strict=True):
+            wanted = since_ms + ttls[key] if key in ttls else -1
+            if end_ms == -2 or abs(end_ms - wanted) <= _TTL_TOLERANCE_MS:
+                continue
+            left = None if end_ms < 0 else float(max(0, math.ceil((end_ms - now) / 1000)))
+            found[_text(key)] = (ttls[key] / 1000 if key in ttls else None, left)
+    return found
+
+
+async def _values(side: Side, keys: Iterable[bytes]) -> dict[bytes, RedisValue]:
+    """What the keys hold; those that have ended meanwhile are left out."""
+    found = {}
+    for key in keys:
+        kind = _text(await side.client.type(key))
+        if kind != "none":
+            found[key] = RedisValue(_NAMES.get(kind, kind), await _read(side.client, key, kind))
+    return found
+
+
+async def _read(client: Any, key: bytes, kind: str) -> Any:
+    reader = _READERS.get(kind)
+    if reader is not None:
+        return await reader(client, key)
+    if kind == "ReJSON-RL":
+        return json.loads(await client.execute_command("JSON.GET", key))
+    return await client.dump(key)  # a module's: told apart, if not explained
+
+
+async def _string(client: Any, key: bytes) -> Any:
+    return _plain(await client.get(key))
+
+
+async def _list(client: Any, key: bytes) -> Any:
+    return [_plain(item) for item in await client.lrange(key, 0, -1)]
+
+
+async def _set(client: Any, key: bytes) -> Any:
+    return {_plain(item) for item in await client.smembers(key)}
+
+
+async def _hash(client: Any, key: bytes) -> Any:
+    pairs = await client.hgetall(key)
+    return {_plain(name): _plain(value) for name, value in sorted(pairs.items())}
+
+
+async def _zset(client: Any, key: bytes) -> Any:
+    return {_plain(pair[0]): float(pair[1]) for pair in await client.zrange(key, 0, -1, withscores=True)}
+
+
+async def _stream(client: Any, key: bytes) -> Any:
+    """Entries by id, and of each group how far it has read, what is pending, and with whom."""
+    entries = {
+        _text(identity): {_plain(name): _plain(value) for name, value in fields.items()}
+        for identity, fields in await client.xrange(key)
+    }
+    groups = {}
+    for group in await client.xinfo_groups(key):
+        name = group["name"]
+        pending = await client.xpending_range(key, name, "-", "+", 1000) if group["pending"] else []
+        groups[_plain(name)] = {
+            "last_id": _text(group["last-delivered-id"]),
+            "pending": {_text(each["message_id"]): _plain(each["consumer"]) for each in pending},
+            "consumers": sorted(_text(each["name"]) for each in await client.xinfo_consumers(key, name)),
+        }
+    last = (await client.xinfo_stream(key))["last-generated-id"]
+    return {"entries": entries, "groups": groups, "last_id": _text(last)}
+
+
+_NAMES = {"ReJSON-RL": "json"}
+_READERS: dict[str, Callable[[Any, bytes], Any]] = {
+    "string": _string,
+    "list": _list,
+    "set": _set,
+    "hash": _hash,
+    "zset": _zset,
+    "stream": _stream,
+}
+
+
+def _text(value: bytes | str) -> str:
+    return value if isinstance(value, str) else value.decode(errors="backslashreplace")
+
+
+def _plain(value: bytes | str) -> str | bytes:
+    """Text where it is text."""
+    if isinstance(value, str):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+def _short(value: Any) -> str:
+    shown = repr(sorted(value, key=str)) if isinstance(value, set) else repr(value)
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}… ({len(shown)} characters)"
+
+
+def _in(seconds: float | None) -> str:
+    return "never" if seconds is None else f"in {seconds:g} s"

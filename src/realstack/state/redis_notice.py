@@ -1,0 +1,183 @@
+"""What a test did to a Redis server beyond its own database: put right where nobody else uses it, told in any case.
+
+A server counts how often each command was called, so one look at the counters tells whether anything is to be
+compared at all. Settings, ACL users and functions belong to the whole server: they are put back only while no other
+worker is at work, and told otherwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from realstack.state.redis_leases import OUR_NAME, Leases
+from realstack.state.redis_scripts import CHANGING, COUNT, COUNTED
+
+CLIENTS = ("CLIENT", "LIST")
+_SECRETS = ("pass", "auth", "user")
+_BLOCKED, _SUBSCRIBED = "b", ("sub", "psub", "ssub")
+
+
+@dataclass
+class _ServerWide:
+    """Settings, ACL users by name, and the functions as ``FUNCTION DUMP`` has them (None: too old for any)."""
+
+    settings: dict[str, str] = field(default_factory=dict)
+    users: dict[str, str] = field(default_factory=dict)
+    functions: bytes | None = None
+
+
+class ServerWatch:
+    """Compares a server with how it was at :meth:`begin`, and a database's connections with the last look."""
+
+    def __init__(self, leases: Leases) -> None:
+        self.leases = leases
+        self._counts: list[int] | None = None
+        self._before = _ServerWide()
+        self._clients: dict[str, dict[str, str]] = {}
+
+    async def begin(self) -> None:
+        """Look for the first time. A server that lets us see nothing is watched by nobody."""
+        from redis.exceptions import RedisError
+
+        try:
+            self._before = await _server_wide(self.leases.control)
+            self._counts = _numbers(await self.leases.control.eval(COUNT, 0))
+        except RedisError:
+            self._counts = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is something to compare with."""
+        return self._counts is not None
+
+    async def noticed(self, counted: bytes, clients: bytes, number: int) -> list[str]:
+        """What has happened since the last look, from the counters and the clients' list of now."""
+        said = self._of_clients(clients, str(number))
+        counts = _numbers(counted)
+        before, self._counts = self._counts, counts
+        if before is None or counts == before:
+            return said
+        swaps, calls = counts[0], dict(zip(COUNTED, counts[1:], strict=True))
+        old_swaps, old_calls = before[0], dict(zip(COUNTED, before[1:], strict=True))
+        restarted = any(calls[name] < old_calls[name] for name in COUNTED)
+        if restarted:
+            said.append(f"CONFIG RESETSTAT or a restart set the server's counters back, {_WHO}")
+        elif calls["flushall"] > old_calls["flushall"]:
+            said.append(f"FLUSHALL emptied every database of the server, those of other workers too, {_WHO}")
+        elif calls["swapdb"] - swaps > old_calls["swapdb"] - old_swaps:
+            said.append(f"SWAPDB exchanged two databases, maybe another worker's, {_WHO}")
+        if calls["script|flush"] > old_calls["script|flush"]:
+            said.append(f"SCRIPT FLUSH emptied the server's cache of scripts, {_WHO}")
+        if restarted or any(calls[name] > old_calls[name] for name in CHANGING):
+            said += await self._server_wide_put_right()
+            self._counts = _numbers(await self.leases.control.eval(COUNT, 0))  # our own commands count too
+        return said
+
+    def _of_clients(self, listed: bytes, number: str) -> list[str]:
+        """Connections to our database that are in another state than at the last look."""
+        said = []
+        seen: dict[str, dict[str, str]] = {}
+        for line in listed.decode(errors="replace").splitlines():
+            facts = dict(word.partition("=")[::2] for word in line.split(" "))
+            if facts.get("db") != number or facts.get("name") == OUR_NAME:
+                continue
+            identity = facts["id"]
+            seen[identity] = facts
+            if what := _differs(self._clients.get(identity), facts):
+                name = f" ({facts['name']})" if facts.get("name") else ""
+                said.append(f"a connection{name} from {facts.get('addr')} {' and '.join(what)}")
+        self._clients = seen
+        return said
+
+    async def _server_wide_put_right(self) -> list[str]:
+        control: Any = self.leases.control
+        now, before = await _server_wide(control), self._before
+        differences = [*_settings(before, now), *_users(before, now), *_functions(before, now)]
+        if not differences:
+            return []
+        others = await self.leases.others()
+        if self.leases.endpoint.provider == "external" or others:
+            self._before = now  # told once; it is not ours to change while others may rely on it
+            why = "another worker runs" if others else "the server is a given one"
+            return [f"{what}; it stays so, as {why}" for what, _ in differences]
+        for _, commands in differences:
+            for command in commands:
+                await control.execute_command(*command)
+        return [f"{what}; it was put back" for what, _ in differences]
+
+
+_WHO = "by this test or one that ran beside it"
+_Difference = tuple[str, list[tuple[str | bytes, ...]]]
+
+
+def _differs(before: dict[str, str] | None, now: dict[str, str]) -> list[str]:
+    """What a connection is in the midst of now and was not at the last look."""
+    was = before or {}
+    what = []
+    for name in _SUBSCRIBED:
+        if int(now.get(name, "0")) > int(was.get(name, "0")):
+            what.append(f"is subscribed to {now[name]} {'pattern' if name == 'psub' else 'channel'}(s)")
+            break
+    if _BLOCKED in now.get("flags", "") and _BLOCKED not in was.get("flags", ""):
+        what.append(f"waits in {now.get('cmd', 'a blocking command').upper()}")
+    if int(now.get("multi", "-1")) >= 0 and int(was.get("multi", "-1")) < 0:
+        what.append("has left a MULTI open")
+    if int(now.get("watch", "0")) > int(was.get("watch", "0")):
+        what.append("watches keys")
+    if before is not None and now.get("name") != before.get("name"):
+        what.append("has taken that name" if now.get("name") else f"has dropped its name {before.get('name')!r}")
+    return what
+
+
+def _settings(before: _ServerWide, now: _ServerWide) -> list[_Difference]:
+    found: list[_Difference] = []
+    for name, value in now.settings.items():
+        old = before.settings.get(name, value)
+        if old != value:
+            shown = "" if any(word in name for word in _SECRETS) else f" from {old!r} to {value!r}"
+            found.append((f"CONFIG SET changed {name}{shown}", [("CONFIG", "SET", name, old)]))
+    return found
+
+
+def _users(before: _ServerWide, now: _ServerWide) -> list[_Difference]:
+    found: list[_Difference] = []
+    for name in sorted(before.users.keys() | now.users.keys()):
+        old, new = before.users.get(name), now.users.get(name)
+        if old is None:
+            found.append((f"the ACL user {name!r} was added", [("ACL", "DELUSER", name)]))
+        elif old != new:
+            what = "removed" if new is None else "changed"
+            found.append((f"the ACL user {name!r} was {what}", [("ACL", "SETUSER", name, "reset", *old.split())]))
+    return found
+
+
+def _functions(before: _ServerWide, now: _ServerWide) -> list[_Difference]:
+    if before.functions is None or before.functions == now.functions:
+        return []
+    return [
+        (
+            "the server's functions were changed",
+            [("FUNCTION", "RESTORE", before.functions, "FLUSH")],
+        )
+    ]
+
+
+async def _server_wide(control: Any) -> _ServerWide:
+    from redis.exceptions import ResponseError
+
+    settings = {str(name): str(value) for name, value in (await control.config_get("*")).items()}
+    users = {}
+    for line in await control.execute_command("ACL LIST"):
+        text = line.decode() if isinstance(line, bytes) else str(line)
+        _, name, rules = text.split(" ", 2)
+        users[name] = rules
+    functions: Any = None
+    with contextlib.suppress(ResponseError):  # older than 7.0
+        functions = await control.execute_command("FUNCTION", "DUMP")
+    return _ServerWide(settings, users, functions)
+
+
+def _numbers(counted: bytes) -> list[int]:
+    return [int(word) for word in counted.split()]

@@ -1,0 +1,141 @@
+"""What realstack does inside of a Redis server, as Lua: each script is one step that nobody sees half done.
+
+They are sent as text each time: an application may empty the server's cache of scripts, and sending a kilobyte
+costs less than finding out. All of them name databases by number, so they belong on a server of ours only.
+"""
+
+from __future__ import annotations
+
+SEAL = "realstack:seal"
+"""The key that marks a sealed copy of a seed, or a finished clone of one, inside of its own database."""
+SWAPS = "realstack:swaps"
+"""How many SWAPDB were realstack's own."""
+
+COUNTED = (
+    "flushall",
+    "swapdb",
+    "config|resetstat",
+    "script|flush",
+    "config|set",
+    "acl|setuser",
+    "acl|deluser",
+    "acl|load",
+    "function|load",
+    "function|delete",
+    "function|flush",
+    "function|restore",
+)
+"""Commands that reach beyond one database; the server counts how often each was called."""
+CHANGING = COUNTED[4:]
+"""Those of them after which settings, users or functions may differ."""
+
+_NAMES = ", ".join(f"'{name}'" for name in COUNTED)
+
+_COUNTS = f"""
+local function counts()
+  local info = redis.call('INFO', 'commandstats')
+  local found = {{redis.call('GET', '{SWAPS}') or '0'}}
+  for i, name in ipairs({{{_NAMES}}}) do
+    local calls = string.match(info, 'cmdstat_' .. name .. ':calls=(%d+)')
+    if not calls and i > {len(COUNTED) - len(CHANGING)} then
+      -- Servers before 7.0 count a command with all that follows its first word.
+      calls = string.match(info, 'cmdstat_' .. string.match(name, '^%a+') .. ':calls=(%d+)')
+    end
+    found[#found + 1] = calls or '0'
+  end
+  return table.concat(found, ' ')
+end
+"""
+
+_RENEW_TTLS = """
+local function renew_ttls(number, ttls, expected)
+  redis.call('SELECT', '0')
+  local pairs_ = redis.call('HGETALL', ttls)
+  if #pairs_ ~= 2 * expected then return false end
+  local now = redis.call('TIME')
+  local base = now[1] * 1000 + math.floor(now[2] / 1000)
+  redis.call('SELECT', number)
+  for i = 1, #pairs_, 2 do redis.call('PEXPIREAT', pairs_[i], string.format('%.0f', base + pairs_[i + 1])) end
+  redis.call('SELECT', '0')
+  return string.format('%.0f', base)
+end
+"""
+
+COUNT = f"{_COUNTS}\nreturn counts()"
+"""Database 0. Answers with the number of realstack's own swaps, then the calls of each of :data:`COUNTED`."""
+
+SWAP = f"""{_COUNTS}{_RENEW_TTLS}
+if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('GET', KEYS[2]) ~= ARGV[2] then return {{'lease'}} end
+redis.call('SELECT', ARGV[6])
+local whole = redis.call('GET', '{SEAL}') == ARGV[7] and redis.call('DBSIZE') == ARGV[8] + 1
+redis.call('SELECT', '0')
+if not whole or redis.call('HLEN', KEYS[3]) ~= tonumber(ARGV[9]) then return {{'damaged'}} end
+local counted = counts()
+redis.call('SET', KEYS[1], ARGV[3])
+redis.call('SET', KEYS[2], ARGV[4])
+redis.call('SELECT', ARGV[6])
+redis.call('DEL', '{SEAL}')
+redis.call('SWAPDB', ARGV[5], ARGV[6])
+redis.call('SELECT', '0')
+redis.call('INCR', '{SWAPS}')
+return {{'swapped', counted, renew_ttls(ARGV[5], KEYS[3], tonumber(ARGV[9]))}}
+"""
+"""KEYS: both leases, the seed's TTLs. ARGV: the leases as they are, as they shall be, the lent and the clone's
+database, the seal, the number of keys, the number of TTLs. Nothing happens unless all of it is as it should be."""
+
+TTLS = f"""{_RENEW_TTLS}
+return renew_ttls(ARGV[1], KEYS[1], tonumber(ARGV[2])) or ''
+"""
+"""KEYS: the seed's TTLs. ARGV: the database, how many there are. Answers with the server's time in ms."""
+
+COPY = f"""
+redis.call('SELECT', ARGV[1])
+if redis.call('GET', '{SEAL}') ~= ARGV[3] then redis.call('SELECT', '0') return 'gone' end
+local found = redis.call('SCAN', ARGV[4], 'COUNT', ARGV[5])
+for _, key in ipairs(found[2]) do
+  if key ~= '{SEAL}' then redis.call('COPY', key, key, 'DB', ARGV[2], 'REPLACE') end
+end
+redis.call('SELECT', '0')
+return found[1]
+"""
+"""ARGV: from and to which database, the seal, SCAN's cursor and count. Answers with the next cursor, or ``gone``."""
+
+FINISH_CLONE = f"""
+redis.call('SELECT', ARGV[1])
+local sealed = redis.call('GET', '{SEAL}') == ARGV[3] and redis.call('DBSIZE') == ARGV[4] + 1
+redis.call('SELECT', ARGV[2])
+local whole = redis.call('DBSIZE') == tonumber(ARGV[4])
+if sealed and whole and ARGV[5] == '1' then redis.call('SET', '{SEAL}', ARGV[3]) end
+redis.call('SELECT', '0')
+return (sealed and 1 or 0) + (whole and 2 or 0)
+"""
+"""ARGV: the sealed copy's and the clone's database, the seal, the number of keys, whether to mark the clone.
+Answers with 1 if the sealed copy is whole, plus 2 if the clone is."""
+
+SEAL_COPY = f"""
+if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
+redis.call('SELECT', ARGV[5])
+redis.call('SET', '{SEAL}', ARGV[6])
+redis.call('SELECT', '0')
+redis.call('SET', KEYS[1], ARGV[3])
+redis.call('SET', KEYS[2], ARGV[4])
+return 1
+"""
+"""KEYS: the seed's record, its database's lease. ARGV: both as they are, both as they shall be, database, seal."""
+
+DROP_SEED = """
+for _, key in ipairs(redis.call('KEYS', 'realstack:lease:*')) do
+  local known, lease = pcall(cjson.decode, redis.call('GET', key))
+  if known and type(lease) == 'table' and lease['uses'] == ARGV[2] then
+    local over = false
+    for i = 4, #ARGV do over = over or ARGV[i] == redis.call('GET', key) end
+    if not over then return 0 end
+  end
+end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1], KEYS[3])
+redis.call('SET', KEYS[2], ARGV[3])
+return 1
+"""
+"""KEYS: the seed's record, its database's lease, its TTLs. ARGV: the record, the seed's name, a lease of ours, then
+all leases that are over. Takes the database over unless a lease that lives uses the seed."""
