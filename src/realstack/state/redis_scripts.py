@@ -36,11 +36,13 @@ local function counts()
   local info = redis.call('INFO', 'commandstats')
   local found = {{redis.call('GET', '{SWAPS}') or '0'}}
   for i, name in ipairs({{{_NAMES}}}) do
-    local calls = string.match(info, 'cmdstat_' .. name .. ':calls=(%d+)')
-    if not calls and i > {len(COUNTED) - len(CHANGING)} then
+    -- Plain search is ten times as fast as a pattern that has to be tried at every byte.
+    local _, at = string.find(info, 'cmdstat_' .. name .. ':calls=', 1, true)
+    if not at and i > {len(COUNTED) - len(CHANGING)} then
       -- Servers before 7.0 count a command with all that follows its first word.
-      calls = string.match(info, 'cmdstat_' .. string.match(name, '^%a+') .. ':calls=(%d+)')
+      _, at = string.find(info, 'cmdstat_' .. string.match(name, '^%a+') .. ':calls=', 1, true)
     end
+    local calls = at and string.match(info, '^%d+', at + 1)
     found[#found + 1] = calls or '0'
   end
   return table.concat(found, ' ')
@@ -55,7 +57,7 @@ local function renew_ttls(number, ttls, expected)
   local now = redis.call('TIME')
   local base = now[1] * 1000 + math.floor(now[2] / 1000)
   redis.call('SELECT', number)
-  for i = 1, #pairs_, 2 do redis.call('PEXPIREAT', pairs_[i], string.format('%.0f', base + pairs_[i + 1])) end
+  for i = 1, #pairs_, 2 do redis.call('PEXPIREAT', pairs_[i], base + pairs_[i + 1]) end
   redis.call('SELECT', '0')
   return string.format('%.0f', base)
 end
