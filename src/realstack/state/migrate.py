@@ -50,6 +50,10 @@ async def _apply_file(connection: asyncpg.Connection, step: Step) -> None:
         from realstack.state.seed_csv import apply_csv
 
         await apply_csv(connection, step)
+    elif step.kind == "jsonl":
+        from realstack.state.seed_jsonl import apply_jsonl
+
+        await apply_jsonl(connection, step)
     else:
         from realstack.state.seed_yaml import apply_yaml
 

@@ -241,6 +241,8 @@ class _Entry:
                 f"a {self.kind} holds plain values only",
                 "quote it as a string (JSON is one), or use `type: json` where the server has that module.",
             )
+        if node.tag.startswith("!"):
+            raise self._failed(node, f"there is no tag {node.tag}", nearest(node.tag, ("!time", "!epoch")))
         return literal(node)
 
     def _number(self, node: yaml.Node) -> bytes:

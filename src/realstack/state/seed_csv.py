@@ -10,14 +10,14 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-from realstack.state.catalog import Table, advance_sequences, find_table, no_such_column, no_such_table
+from realstack.state.catalog import Table, advance_sequences, no_such_column
 from realstack.state.report import notes_of, one_line, remedy_for
+from realstack.state.seed_rows import table_of_file
 from realstack.state.sources import Step
 
 if TYPE_CHECKING:
     import asyncpg
 
-_NUMBER_IN_FRONT = re.compile(r"^\d+[_-]+")
 _COPY_LINE = re.compile(r"\bline (\d+)")
 
 
@@ -29,7 +29,7 @@ async def apply_csv(connection: asyncpg.Connection, step: Step) -> None:
     import asyncpg
 
     text = _text(step)
-    table = await _table_of(connection, step)
+    table = await table_of_file(connection, step)
     header = _header(text, step, table)
     try:
         async with connection.transaction():
@@ -61,15 +61,6 @@ def _text(step: Step) -> str:
         raise step.phase.error(
             f"{step.shown}: this file is not UTF-8 (byte {problem.start}).", remedy="store it as UTF-8."
         ) from problem
-
-
-async def _table_of(connection: asyncpg.Connection, step: Step) -> Table:
-    """``010_users.csv`` may stand for ``users``: the number is there for the order."""
-    name = step.path.stem
-    for candidate in dict.fromkeys((name, _NUMBER_IN_FRONT.sub("", name))):
-        if candidate and (table := await find_table(connection, candidate)):
-            return table
-    raise await no_such_table(connection, step.phase.error, step.shown, _NUMBER_IN_FRONT.sub("", name))
 
 
 def _header(text: str, step: Step, table: Table) -> list[str]:

@@ -1,46 +1,25 @@
 """Seeds as YAML rows: ``table: [{column: value, …}, …]``.
 
-The server turns the values into the columns' types (as ``jsonb_populate_recordset`` does), so nested maps
-become JSON, lists become arrays, and dates, numbers, enums and ``!!binary`` fit as they are. Columns that a
-row leaves out get their default.
+A row with an anchor (``- &ann {name: Ann}``) can be referred to (``owner_id: *ann``): the value is then the key by
+which that row is found. ``!row {users: {name: Ann}}`` refers to a row that another source has made.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from realstack.state.catalog import (
-    Table,
-    advance_sequences,
-    find_table,
-    no_such_column,
-    no_such_table,
-    quote_name,
-)
+from realstack.state.catalog import Table, find_table, no_such_column, no_such_table
 from realstack.state.report import notes_of, one_line, remedy_for
+from realstack.state.seed_rows import Lookup, Row, RowWriter, Target
 from realstack.state.sources import Step
 from realstack.state.yaml_nodes import At, is_null, jsonable
 
 if TYPE_CHECKING:
     import asyncpg
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a seed and where it stands."""
-
-    node: yaml.Node
-    values: dict[str, Any]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Its columns in the order in which they stand."""
-        return tuple(self.values)
+_ROW = "!row"
 
 
 async def apply_yaml(connection: asyncpg.Connection, step: Step) -> None:
@@ -54,13 +33,15 @@ async def apply_yaml(connection: asyncpg.Connection, step: Step) -> None:
     root = at.root(step.path)
     if root is None:
         return
+    file = _File(at, root)
+    writer = RowWriter(connection, step.phase.error)
     transaction = connection.transaction()
     await transaction.start()
     for key, node in at.pairs(root):
         table = await find_table(connection, key.value)
         if table is None:
             raise await no_such_table(connection, at.error, at.where(key), key.value)
-        await _insert(connection, at, table, _rows(at, table, node))
+        await writer.insert(table, file.rows(table, node))
     try:
         await transaction.commit()
     except asyncpg.PostgresError as problem:  # deferred constraints
@@ -71,66 +52,65 @@ async def apply_yaml(connection: asyncpg.Connection, step: Step) -> None:
         ) from problem
 
 
-def _rows(at: At, table: Table, node: yaml.Node) -> list[Row]:
-    if is_null(node):
-        return []
-    if not isinstance(node, yaml.SequenceNode):
-        raise at.failed(node, f"{table.name!r} must hold a list of rows.", "write each row as `- column: value`.")
-    rows = []
-    for item in node.value:
-        if not isinstance(item, yaml.MappingNode):
-            raise at.failed(item, f"a row of {table.name!r} must be a map.", "write it as `- column: value`.")
-        values = {}
-        for key, value in at.pairs(item):
-            if key.value not in table.columns:
-                raise no_such_column(at.error, at.where(key), table, key.value)
-            values[key.value] = jsonable(at.plain(value))
-        rows.append(Row(item, values))
-    return rows
+class _File:
+    """The rows of one file, and which of them others refer to."""
+
+    def __init__(self, at: At, root: yaml.MappingNode) -> None:
+        self.at = at
+        items = {
+            id(item): item
+            for _, node in at.pairs(root)
+            if isinstance(node, yaml.SequenceNode)
+            for item in node.value
+            if isinstance(item, yaml.MappingNode)
+        }
+        self.targets = {
+            found: Target(at.where(items[found])) for found in _values_below(items.values()) if found in items
+        }
+
+    def rows(self, table: Table, node: yaml.Node) -> list[Row]:
+        """The rows that ``node`` lists for ``table``."""
+        at = self.at
+        if is_null(node):
+            return []
+        if not isinstance(node, yaml.SequenceNode):
+            raise at.failed(node, f"{table.name!r} must hold a list of rows.", "write each row as `- column: value`.")
+        rows = []
+        for item in node.value:
+            if not isinstance(item, yaml.MappingNode):
+                raise at.failed(item, f"a row of {table.name!r} must be a map.", "write it as `- column: value`.")
+            values = {}
+            for key, value in at.pairs(item):
+                if key.value not in table.columns:
+                    raise no_such_column(at.error, at.where(key), table, key.value)
+                values[key.value] = jsonable(at.plain(value, special=self._referred))
+            rows.append(Row(at.where(item), values, target=self.targets.get(id(item))))
+        return rows
+
+    def _referred(self, node: yaml.Node) -> Target | Lookup | None:
+        return self._lookup(node) if node.tag == _ROW else self.targets.get(id(node))
+
+    def _lookup(self, node: yaml.Node) -> Lookup:
+        """``!row {table: {column: value}}``."""
+        at = self.at
+        pairs = [*at.pairs(node)] if isinstance(node, yaml.MappingNode) else []
+        if len(pairs) != 1 or not isinstance(pairs[0][1], yaml.MappingNode) or not pairs[0][1].value:
+            raise at.failed(node, "`!row` names one table and columns of it.", "write !row {users: {name: Ann}}.")
+        (key, columns) = pairs[0]
+        return Lookup(at.where(node), key.value, {name: jsonable(value) for name, value in at.plain(columns).items()})
 
 
-async def _insert(connection: asyncpg.Connection, at: At, table: Table, rows: list[Row]) -> None:
-    """Rows of the same columns go in together; only if they fail is the culprit looked for one by one."""
-    import asyncpg
-
-    for columns, same in groupby(rows, key=lambda row: row.columns):
-        group = list(same)
-        savepoint = connection.transaction()
-        await savepoint.start()
-        try:
-            await connection.execute(_statement(table, columns), json.dumps([row.values for row in group]))
-        except asyncpg.PostgresError as problem:
-            await savepoint.rollback()
-            raise await _culprit(connection, at, table, group, problem) from problem
-        await savepoint.commit()
-    await advance_sequences(connection, table, {column for row in rows for column in row.values})
-
-
-async def _culprit(
-    connection: asyncpg.Connection, at: At, table: Table, rows: list[Row], problem: asyncpg.PostgresError
-) -> Exception:
-    """The error with the line of the row that the server refuses; of the first one if each fits alone."""
-    import asyncpg
-
-    culprit = rows[0]
-    for row in rows:
-        try:
-            await connection.execute(_statement(table, row.columns), json.dumps([row.values]))
-        except asyncpg.PostgresError as of_row:
-            culprit, problem = row, of_row
-            break
-    return at.error(
-        f"{at.where(culprit.node)}: a row of {table.name!r} does not fit: {one_line(problem)}",
-        details=[f"row: {json.dumps(culprit.values, ensure_ascii=False)}", *notes_of(problem)],
-        remedy=remedy_for(problem),
-    )
-
-
-def _statement(table: Table, columns: tuple[str, ...]) -> str:
-    if not columns:
-        return f"INSERT INTO {table.quoted} SELECT FROM jsonb_array_elements($1)"
-    names = ", ".join(quote_name(column) for column in columns)
-    return (
-        f"INSERT INTO {table.quoted} ({names}) OVERRIDING SYSTEM VALUE "  # noqa: S608 - quoted names
-        f"SELECT {names} FROM jsonb_populate_recordset(NULL::{table.quoted}, $1)"
-    )
+def _values_below(rows: Any) -> set[int]:
+    """Every node that is the value of a row's column, or lies in one; what ``<<`` brings counts, ``<<`` itself not."""
+    seen: set[int] = set()
+    pending = [value for row in rows for key, value in row.value if not key.tag.endswith(":merge")]
+    while pending:
+        node = pending.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            pending.extend(value for _, value in node.value)
+        elif isinstance(node, yaml.SequenceNode):
+            pending.extend(node.value)
+    return seen

@@ -19,7 +19,7 @@ from realstack.model import PostgresPlan
 STATE_FORMAT = 1
 """Part of every hash. To be raised when realstack makes another state of the same sources."""
 
-KINDS = {".sql": "sql", ".csv": "csv", ".yaml": "yaml", ".yml": "yaml"}
+KINDS = {".sql": "sql", ".csv": "csv", ".jsonl": "jsonl", ".yaml": "yaml", ".yml": "yaml"}
 
 _REVERTS = re.compile(r"(?:^|[._-])(?:down|undo|rollback)\.sql$|^U\d[\d._]*__.*\.sql$", re.IGNORECASE)
 _FLYWAY = re.compile(r"^(?P<kind>[BVR])(?P<version>\d+(?:[._]\d+)*)?__", re.IGNORECASE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,14 @@ from typing import Any
 import yaml
 
 from realstack.errors import RealstackError
+from realstack.state.seed_times import NOW, NotATimeError, instant, time_from
 
 _MERGE = "tag:yaml.org,2002:merge"
 _MAP = "tag:yaml.org,2002:map"
 _BINARY = "tag:yaml.org,2002:binary"
 _NULL = "tag:yaml.org,2002:null"
+_STRING, _INTEGER = "tag:yaml.org,2002:str", "tag:yaml.org,2002:int"
+_TIME, _EPOCH = "!time", "!epoch"
 
 # libyaml's is ten times as fast, where PyYAML was built with it.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -38,7 +41,7 @@ class At:
         return self.error(f"{self.where(node)}: {problem}", remedy=remedy)
 
     def root(self, path: Path) -> yaml.MappingNode | None:
-        """The file's outermost mapping; None for an empty file.
+        """The file's outermost mapping, with its relative times made plain; None for an empty file.
 
         :raises RealstackError: it is not YAML, or something else than a mapping.
         """
@@ -61,7 +64,49 @@ class At:
             return None
         if not isinstance(node, yaml.MappingNode):
             raise self.failed(node, "the file must be a mapping of names.", "begin a line with `name:`.")
+        self._freeze_times(node)
         return node
+
+    def _freeze_times(self, root: yaml.MappingNode) -> None:
+        """Take ``$now`` out of the file, and turn every ``!time`` and ``!epoch`` into what it stands for."""
+        base: datetime | None = None
+        for key, value in root.value:
+            if isinstance(key, yaml.ScalarNode) and key.value == NOW:
+                try:
+                    base = instant(str(value.value))
+                except NotATimeError as problem:
+                    raise self.failed(value, f"{problem}.", "`$now` is what `!time` counts from.") from problem
+                root.value.remove((key, value))
+                break
+        pending, seen = [root], set()
+        while pending:
+            node: Any = pending.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if isinstance(node, yaml.ScalarNode):
+                if node.tag in (_TIME, _EPOCH):
+                    self._freeze(node, base)
+            elif isinstance(node, yaml.MappingNode):
+                pending.extend(part for pair in node.value for part in pair)
+            else:
+                pending.extend(node.value)
+
+    def _freeze(self, node: yaml.ScalarNode, base: datetime | None) -> None:
+        if base is None:
+            raise self.failed(
+                node,
+                f"`{node.tag} {node.value}` counts from an instant that this file does not name.",
+                "write it at the top, such as `$now: 2025-01-01T12:00:00Z`.",
+            )
+        try:
+            moment = time_from(base, node.value)
+        except NotATimeError as problem:
+            raise self.failed(node, f"{problem}.", "months and years have no fixed length.") from problem
+        if node.tag == _EPOCH:
+            node.tag, node.value = _INTEGER, str(int(moment.timestamp()))
+        else:
+            node.tag, node.value = _STRING, moment.isoformat()
 
     def pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
         """Keys and values of a mapping, what ``<<`` brings first; its own keys win. The node stays as it is.
@@ -92,18 +137,28 @@ class At:
                 raise self.failed(into, "`<<` takes another map, or a list of maps.", "write `<<: *name`.")
             yield from self.pairs(source)
 
-    def plain(self, node: yaml.Node, inside: tuple[yaml.Node, ...] = ()) -> Any:
+    def plain(
+        self,
+        node: yaml.Node,
+        inside: tuple[yaml.Node, ...] = (),
+        *,
+        special: Callable[[yaml.Node], Any] = lambda node: None,
+    ) -> Any:
         """The node's value as plain Python, as YAML's own types have it; keys are the words that stand there.
+
+        A node for which ``special`` has a value is that.
 
         :raises RealstackError: a node holds itself, or its tag is not known.
         """
+        if (found := special(node)) is not None:
+            return found
         if any(node is outer for outer in inside):
             raise self.failed(node, "this holds itself.", "take the circle out.")
         inside = (*inside, node)
         if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
-            return {key.value: self.plain(value, inside) for key, value in self.pairs(node)}
+            return {key.value: self.plain(value, inside, special=special) for key, value in self.pairs(node)}
         if isinstance(node, yaml.SequenceNode):
-            return [self.plain(item, inside) for item in node.value]
+            return [self.plain(item, inside, special=special) for item in node.value]
         try:
             return yaml.SafeLoader("").construct_object(node, deep=True)
         except (yaml.YAMLError, ValueError) as problem:

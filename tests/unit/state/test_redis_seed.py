@@ -6,7 +6,7 @@ import pytest
 
 from realstack.errors import SeedFailed
 from realstack.model import RedisPlan
-from realstack.state.redis_seed import read_redis_seed
+from realstack.state.redis_seed import read_redis_seed, seed_of
 
 
 def commands(root: Path, text: str) -> list[tuple[bytes | str | int, ...]]:
@@ -89,3 +89,26 @@ def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "redis.yaml").write_text("k: 1")
     with pytest.raises(SeedFailed, match=r"did you mean 'redis.yaml'"):
         read_redis_seed(RedisPlan(tmp_path, ("redis.yml",)))
+
+
+def test_a_name_of_our_own_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "seed.yaml").write_text("a: 1\nrealstack:seal: x")
+    with pytest.raises(SeedFailed, match=r"seed.yaml:2: the key 'realstack:seal' has a name of realstack's own"):
+        seed_of(RedisPlan(tmp_path, ("seed.yaml",)))
+
+
+def test_the_seeds_name_tells_values_and_times_apart(tmp_path: Path) -> None:
+    def name(text: str) -> str:
+        (tmp_path / "seed.yaml").write_text(text)
+        return seed_of(RedisPlan(tmp_path, ("seed.yaml",))).name
+
+    texts = ["a: 1", "a: 2", "b: 1", "a: {value: 1, ttl_s: 1}", "a: {value: 1, ttl_s: 2}", "a: [1]", "a: 1\nb: 1", ""]
+    assert len({name(text) for text in texts}) == len(texts)
+    assert name("a: 1") == name("# said otherwise\n'a':   1")
+
+
+def test_times_to_live_are_kept_apart(tmp_path: Path) -> None:
+    (tmp_path / "seed.yaml").write_text("a: {value: 1, ttl_s: 1.5}\nb: 1")
+    seed = seed_of(RedisPlan(tmp_path, ("seed.yaml",)))
+    assert seed.ttls == {b"a": 1500}
+    assert [write.command for write in seed.writes] == [("SET", b"a", b"1"), ("SET", b"b", b"1")]
