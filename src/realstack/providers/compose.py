@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 COMPOSE_SERVICE_LABEL = "com.docker.compose.service"
 UP_WITHIN_S = 600.0
 _VERSION_WITHIN_S = 10.0
+_LOOKS_AFTER_A_CUT = 3
+_LOOK_AGAIN_AFTER_S = 0.3
 
 
 class Compose:
@@ -97,6 +101,7 @@ class _Up:
     def __init__(self, project: ComposeProject, engine: Engine, client: docker.DockerClient, run: Run) -> None:
         self.project, self.engine, self.client, self.run = project, engine, client, run
         self.name = docker_engine.project_of(run.run_id)
+        self._cut_short = False
 
     async def start(self, specs: Sequence[ServiceSpec], within_s: float) -> dict[str, Contained]:
         """``up``, and where each service is then."""
@@ -127,6 +132,10 @@ class _Up:
     def remove_all(self) -> None:
         """Remove the project: what ``down --volumes`` would, but without reading the file again."""
         docker_engine.remove_marked(self.client, self.run.run_id)
+        for _ in range(_LOOKS_AFTER_A_CUT if self._cut_short else 0):
+            # The engine goes on with what the killed client had asked for last.
+            time.sleep(_LOOK_AGAIN_AFTER_S)
+            docker_engine.remove_marked(self.client, self.run.run_id)
 
     def _builds(self, specs: Sequence[ServiceSpec]) -> tuple[dict[str, str], bool]:
         """The hash that each built image is to carry, and whether any is to be built now."""
@@ -160,7 +169,7 @@ class _Up:
         ]
 
     async def _run(self, command: Sequence[str]) -> tuple[int, str]:
-        """Exit status and output; a cancelled start kills it."""
+        """Exit status and output. A cancelled start kills the whole group: `docker` runs Compose as its child."""
         environment = {
             **os.environ,
             **self.project.variables,
@@ -169,10 +178,21 @@ class _Up:
             "COMPOSE_PROGRESS": "plain",
             "BUILDKIT_PROGRESS": "plain",
         }
-        done = await anyio.run_process(
-            command, check=False, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, env=environment
+        process = await anyio.open_process(
+            command, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
-        return done.returncode, done.stdout.decode("utf-8", "replace")
+        output = b""
+        async with process:
+            try:
+                assert process.stdout is not None  # noqa: S101 - a pipe unless told otherwise
+                async for chunk in process.stdout:
+                    output += chunk
+                return await process.wait(), output.decode("utf-8", "replace")
+            except BaseException:
+                self._cut_short = True
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                raise
 
     def _found(self, specs: Sequence[ServiceSpec]) -> dict[str, Contained]:
         mark = f"{COMPOSE_PROJECT_LABEL}={self.name}"

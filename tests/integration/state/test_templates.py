@@ -91,7 +91,8 @@ async def test_processes_side_by_side_build_once(postgres: Endpoint, write: Writ
 
 async def test_a_build_that_was_killed_is_built_anew(postgres: Endpoint, write: Write, tmp_path: Path) -> None:
     write("m/1.sql", "create table t (id int);")
-    write("m/2.sql", "select pg_advisory_lock(4711);")
+    # the lock must be held before the migration asks for it, and can be taken only once the database is there
+    write("m/2.sql", "select pg_sleep(3); select pg_advisory_lock(4711);")
     plan = PostgresPlan(tmp_path, ("m",))
     name = expected_name(postgres, plan)
     in_template = await builder(postgres, tmp_path)
