@@ -98,16 +98,16 @@ async def test_a_layer_of_a_template_that_is_reset_in_place_is_so_too(postgres: 
     base = await prepare_template(postgres, plan, in_place=True)
     layer = await prepare_layer(postgres, base, plan, ["past.yaml", "runs.jsonl"])
     assert layer.in_place
-    lender = InPlace(postgres, layer, "gw0", "rlayers")
+    lender = Databases(postgres, layer, "gw0", "rlayers")
     lent = await lender.lend()
     connection = await asyncpg.connect(**connect_arguments(lent))
     try:
-        for _ in range(2):
-            assert await connection.fetchval("select count(*) from runs") == 2
-            await connection.execute("delete from runs; insert into users (name) values ('new')")
-            await lender.give_back(lent)
-            assert (await lender.lend()).database == lent.database
-            assert await connection.fetchval("select count(*) from users") == 1
+        async with InPlace(lent) as in_place:
+            for _ in range(2):
+                assert await connection.fetchval("select count(*) from runs") == 2
+                await connection.execute("delete from runs; insert into users (name) values ('new')")
+                assert (await in_place.reset()).kind == "restored"
+                assert await connection.fetchval("select count(*) from users") == 1
     finally:
         await connection.close()
         await lender.close()
