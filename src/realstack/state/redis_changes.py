@@ -85,8 +85,9 @@ class RedisChanges:
     """The differences from the seed, by key, in the order of the keys' names.
 
     ``retimed`` are keys whose time to live was changed or taken away: seconds by the seed and seconds left, rounded
-    up; None stands for no end. ``expired`` are keys that ended when the seed says. Compares with another one, or
-    with a dict as :meth:`as_dict` makes it; is false if nothing differs.
+    up; None stands for no end. A hash's field with an end of its own stands there as ``key[field]``. ``expired`` are
+    keys that ended when the seed says. Compares with another one, or with a dict as :meth:`as_dict` makes it; is
+    false if nothing differs.
     """
 
     added: Mapping[str, RedisValue] = field(default_factory=dict)
@@ -154,12 +155,14 @@ async def compare(before: Side, after: Side, ttls: Mapping[bytes, int], since_ms
     added = await _values(after, sorted(here - there))
     differ = sorted(await _differing(before, after) & there & here)
     olds, news = await _values(before, differ), await _values(after, differ)
+    retimed = await _retimed(after, there & here, ttls, since_ms)
+    retimed |= await _fields_with_ends(after, [key for key in differ if key in news and news[key].kind == "hash"])
     return RedisChanges(
         {_text(key): value for key, value in added.items()},
         {_text(key): (olds[key], news[key]) for key in differ if key in news and olds[key] != news[key]},
         {_text(key): value for key, value in removed.items()},
         tuple(_text(key) for key in expired),
-        await _retimed(after, there & here, ttls, since_ms),
+        dict(sorted(retimed.items())),
     )
 
 
@@ -201,6 +204,24 @@ async def _retimed(
                 continue
             left = None if end_ms < 0 else float(max(0, math.ceil((end_ms - now) / 1000)))
             found[_text(key)] = (ttls[key] / 1000 if key in ttls else None, left)
+    return found
+
+
+async def _fields_with_ends(side: Side, hashes: list[bytes]) -> dict[str, tuple[float | None, float | None]]:
+    """Fields that end before their hash does. Redis has that since 7.4, Valkey since 9.0; seeds have none."""
+    from redis.exceptions import ResponseError
+
+    client: Any = side.client
+    found: dict[str, tuple[float | None, float | None]] = {}
+    for key in hashes:
+        fields = sorted(await client.hkeys(key))
+        try:
+            ends = await client.execute_command("HPTTL", key, "FIELDS", len(fields), *fields)
+        except ResponseError:
+            break
+        for name, left in zip(fields, ends or (), strict=False):
+            if left >= 0:
+                found[f"{_text(key)}[{_text(name)}]"] = (None, float(math.ceil(left / 1000)))
     return found
 
 

@@ -161,6 +161,10 @@ class RedisState:
         from redis.exceptions import RedisError
 
         async with self._one_at_a_time:
+            for clone in self._clones.values():
+                clone.batch = 0
+                if clone.task is not None:
+                    await clone.task
             try:
                 for number in list(self._clones):
                     await self._without_clone(number)

@@ -111,6 +111,16 @@ async def test_added_removed_retyped_and_retimed(state: RedisState) -> None:
         }
 
 
+async def test_a_field_with_an_end_of_its_own_is_told(state: RedisState) -> None:
+    lent = await state.lend()
+    async with opened(lent) as redis:
+        await redis.hexpire("hash", 100, "g")
+        assert await state.changes(lent) == {"retimed": {"hash[g]": (None, 100.0)}}
+        await state.reset(lent)
+        assert await state.changes(lent) == {}
+        assert await redis.httl("hash", "f", "g") == [-1, -1]
+
+
 async def test_the_same_again_is_no_change(state: RedisState) -> None:
     lent = await state.lend()
     async with opened(lent) as redis:
