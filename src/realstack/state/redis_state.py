@@ -11,15 +11,15 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from realstack.errors import NotOurs, RealstackError
+from realstack.errors import NotOurs
 from realstack.model import Endpoint, RedisPlan
 from realstack.state.redis_changes import RedisChanges, Side, compare
+from realstack.state.redis_clone import ROOM_FOR_CLONES, Clone
 from realstack.state.redis_leases import LEASE, Leases, connection
 from realstack.state.redis_notice import CLIENTS, ServerWatch
 from realstack.state.redis_scripts import COUNT, SWAP
 from realstack.state.redis_sealed import (
     HURRIED_BATCH,
-    QUIET_BATCH,
     Sealed,
     SealedSeed,
     write_all,
@@ -29,9 +29,6 @@ from realstack.state.redis_seed import RedisSeed, seed_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
-
-ROOM_FOR_CLONES = 64
-"""Only a server with so many databases has some to spare for clones; of fewer each is left to the workers."""
 
 How = Literal["swapped", "copied", "written"]
 
@@ -46,15 +43,6 @@ class RedisResetReport:
 
     kind: How
     noticed: tuple[str, ...] = ()
-
-
-@dataclass
-class _Clone:
-    """A clone on its way to being ready, for one lent database. ``batch``: keys a step; 0 gives it up."""
-
-    number: int = 0
-    task: asyncio.Task[bool] | None = None
-    batch: int = QUIET_BATCH
 
 
 class RedisState:
@@ -76,7 +64,7 @@ class RedisState:
         self._store: SealedSeed | None = None
         self._sealed: Sealed | None = None
         self._clients: dict[int, Redis] = {}
-        self._clones: dict[int, _Clone] = {}
+        self._clones: dict[int, Clone] = {}
         self._since: dict[int, int] = {}
         self._lent: set[int] = set()
 
@@ -162,12 +150,10 @@ class RedisState:
 
         async with self._one_at_a_time:
             for clone in self._clones.values():
-                clone.batch = 0
-                if clone.task is not None:
-                    await clone.task
+                await clone.stop()
             try:
-                for number in list(self._clones):
-                    await self._without_clone(number)
+                for clone in self._clones.values():
+                    await clone.drop()
                 for number, client in self._clients.items():
                     await client.flushdb(asynchronous=True)
                     await self._leases.release(number)
@@ -215,7 +201,8 @@ class RedisState:
         """None if the lease of ``number`` is no longer ours; then nothing was touched."""
         noticed: list[str] = []
         kind: How | None = None
-        if await self._clone_ready(number):
+        clone = self._clones.get(number)
+        if clone is not None and await clone.ready():
             kind = await self._swapped(number, seed, noticed)
         if kind is None:
             if not await self._leases.renewed(number):
@@ -248,7 +235,7 @@ class RedisState:
             return None
         leases.held[number] = leases.held[clone.number] = lease
         self._since[number] = int(rest[1])
-        clone.task = None
+        clone.used()
         noticed += await self._watch.noticed(rest[0], clients, number)
         return "swapped"
 
@@ -277,45 +264,13 @@ class RedisState:
 
     def _prepare_next(self, number: int) -> None:
         """Begin to make the clone for the next reset of ``number``, where the server has room for one."""
-        if self._sealed is None or self._leases.databases < ROOM_FOR_CLONES:
+        if self._store is None or self._sealed is None or self._leases.databases < ROOM_FOR_CLONES:
             return
-        clone = self._clones.setdefault(number, _Clone())
-        clone.batch = QUIET_BATCH
-        clone.task = asyncio.create_task(self._cloned(clone, self._sealed))
-
-    async def _cloned(self, clone: _Clone, sealed: Sealed) -> bool:
-        """Whether the clone is whole. A failure here is the next reset's slow way, which tells what is wrong."""
-        from redis.exceptions import RedisError
-
-        assert self._store is not None  # noqa: S101 - see _prepare_next
-        try:
-            if not clone.number:
-                clone.number = await self._leases.take(from_top=True)
-            async with connection(self.endpoint, clone.number) as client:
-                await client.flushdb(asynchronous=True)
-            return await self._store.copy(sealed, clone.number, mark=True, batch=lambda: clone.batch)
-        except (RedisError, OSError, RealstackError):
-            return False
-
-    async def _clone_ready(self, number: int) -> bool:
-        clone = self._clones.get(number)
-        if clone is None or clone.task is None:
-            return False
-        clone.batch = HURRIED_BATCH  # a test waits for it
-        return await asyncio.shield(clone.task)
+        self._clones.setdefault(number, Clone(self._leases, self._store)).prepare(self._sealed)
 
     async def _without_clone(self, number: int) -> None:
-        """Give up the clone for ``number`` with its database; not if that is somebody else's by now."""
-        clone = self._clones.pop(number, None)
-        if clone is None:
-            return
-        if clone.task is not None:
-            clone.batch = 0
-            await clone.task
-        if clone.number in self._leases.held and await self._leases.renewed(clone.number):
-            async with connection(self.endpoint, clone.number) as client:
-                await client.flushdb(asynchronous=True)
-            await self._leases.release(clone.number)
+        if (clone := self._clones.pop(number, None)) is not None:
+            await clone.drop()
 
     async def _compared_with_a_scratch(self, after: Side, seed: RedisSeed, since: int) -> RedisChanges:
         """Without a sealed copy the seed is written once more, into a database that is leased for that."""
