@@ -92,8 +92,7 @@ class ServerWatch:
         return said
 
     async def _server_wide_put_right(self) -> list[str]:
-        control: Any = self.leases.control
-        now, before = await _server_wide(control), self._before
+        now, before = await _server_wide(self.leases.control), self._before
         differences = [*_settings(before, now), *_users(before, now), *_functions(before, now)]
         if not differences:
             return []
@@ -102,10 +101,18 @@ class ServerWatch:
             self._before = now  # told once; it is not ours to change while others may rely on it
             why = "another worker runs" if others else "the server is a given one"
             return [f"{what}; it stays so, as {why}" for what, _ in differences]
-        for _, commands in differences:
+        return [f"{what}; {await self._put_back(commands)}" for what, commands in differences]
+
+    async def _put_back(self, commands: list[tuple[str | bytes, ...]]) -> str:
+        from redis.exceptions import ResponseError
+
+        control: Any = self.leases.control
+        try:
             for command in commands:
                 await control.execute_command(*command)
-        return [f"{what}; it was put back" for what, _ in differences]
+        except ResponseError as problem:
+            return f"it stays so, as the server refuses to put it back: {problem}"
+        return "it was put back"
 
 
 _WHO = "by this test or one that ran beside it"

@@ -123,15 +123,11 @@ class RedisState:
         async with self._one_at_a_time:
             number, seed = self._number(lent), await self._read()
             after = Side(self._clients[number], number)
-            if self._sealed is None and self._store is not None and seed.writes:
-                self._sealed = await self._store.found_or_made()
-            if self._sealed is not None:
-                before = connection(self.endpoint, self._sealed.number)
-                try:
-                    side = Side(before, self._sealed.number)
-                    return await compare(side, after, seed.ttls, self._since[number])
-                finally:
-                    await before.aclose()
+            # Asked for anew each time: the test may have emptied the whole server.
+            sealed = await self._store.found_or_made() if self._store is not None and seed.writes else None
+            if sealed is not None:
+                async with connection(self.endpoint, sealed.number) as before:
+                    return await compare(Side(before, sealed.number), after, seed.ttls, self._since[number])
             return await self._compared_with_a_scratch(after, seed, self._since[number])
 
     async def give_back(self, lent: Endpoint) -> None:

@@ -121,6 +121,18 @@ async def test_a_field_with_an_end_of_its_own_is_told(state: RedisState) -> None
         assert await redis.httl("hash", "f", "g") == [-1, -1]
 
 
+async def test_after_flushall_every_key_is_missing(state: RedisState) -> None:
+    lent = await state.lend()
+    await state.reset(lent)
+    async with opened(lent) as redis:
+        await redis.execute_command("FLUSHALL")
+        async with opened(replace(lent, database="0")) as control:
+            await control.set("realstack:mark", "{}")  # which a given server needs
+        changes = await state.changes(lent)
+        assert len(changes.removed) == 11
+        assert not changes.added
+
+
 async def test_the_same_again_is_no_change(state: RedisState) -> None:
     lent = await state.lend()
     async with opened(lent) as redis:

@@ -293,6 +293,16 @@ async def test_server_wide_changes_are_only_told_while_another_works(
     await neighbour.close()
 
 
+async def test_what_the_server_does_not_put_back_is_told(state: RedisState) -> None:
+    lent = await state.lend()
+    async with opened(lent) as redis:
+        await redis.config_set("hz", "14")
+        state._watch._before.settings["hz"] = "no number"
+        (told,) = (await state.reset(lent)).noticed
+        assert "stays so, as the server refuses to put it back" in told
+        await redis.config_set("hz", "10")
+
+
 async def test_the_new_value_of_a_password_is_not_told(state: RedisState) -> None:
     lent = await state.lend()
     async with opened(lent) as redis:

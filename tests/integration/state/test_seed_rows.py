@@ -149,3 +149,15 @@ async def test_a_later_source_refers_to_rows_of_an_earlier_one(
     write("2.yaml", "teams:\n- {boss: !row {users: {slug: ann}}, chief: !row {users: {id: 40}}}\n")
     async with made(postgres, PostgresPlan(tmp_path, ("m.sql",), ("1.sql", "2.yaml"))) as connection:
         assert tuple(await connection.fetchrow("select boss, chief from teams")) == (40, "ann")
+
+
+async def test_two_builds_make_the_same_rows(postgres: Endpoint, write: Write, tmp_path: Path) -> None:
+    found = []
+    for folder in ("here", "there"):
+        write(f"{folder}/m.sql", TABLES.replace("gen_random_uuid()", "'00000000-0000-0000-0000-000000000001'"))
+        write(f"{folder}/s.yaml", ROWS)
+        async with made(postgres, PostgresPlan(tmp_path / folder, ("m.sql",), ("s.yaml",))) as connection:
+            tables = ("users", "teams", "posts")
+            found.append([await connection.fetch(f"select t::text from {table} t order by 1") for table in tables])
+    assert found[0] == found[1]
+    assert all(found[0])
