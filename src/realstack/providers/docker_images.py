@@ -313,5 +313,6 @@ def _first(found: Iterator[str], count: int) -> Iterator[str]:
 
 
 def _explanation(problem: Any) -> str:
-    """The engine's own words, without the SDK's wrapping."""
-    return str(getattr(problem, "explanation", None) or problem).strip().rstrip(".")
+    """The engine's own words, without the SDK's wrapping and the address that it asked: the reader has the image."""
+    words = str(getattr(problem, "explanation", None) or problem).strip().rstrip(".")
+    return re.sub(r'^Get "[^"]*": ', "", words)

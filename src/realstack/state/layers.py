@@ -7,47 +7,24 @@ is copied as any other template is. Tests that ask for the same sources in the s
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from realstack.errors import NotOurs, RealstackError
+from realstack.errors import RealstackError
 from realstack.model import Endpoint, PostgresPlan
 from realstack.state import naming
-from realstack.state.catalog import quote_name
-from realstack.state.database_settings import read_database_settings, write_database_settings
-from realstack.state.migrate import apply_steps
-from realstack.state.reset.install import RESET_FORMAT
+from realstack.state.build import Blueprint, built_once, is_ready, resettable, touch
 from realstack.state.server import (
     connect_for_maintenance,
-    copy_strategy,
-    create_database,
-    drop_database,
-    locked,
     our_databases,
-    set_comment,
 )
-from realstack.state.sources import Step, hash_of, read_steps
-from realstack.state.template import Template, _make_resettable, _now, _ready, _settle, _touch, prepare_template
+from realstack.state.sources import hash_of, read_steps
+from realstack.state.template import Template, prepare_template
 
 if TYPE_CHECKING:
     import asyncpg
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """``below`` is the name of the template that it is a copy of."""
-
-    name: str
-    state: str
-    below: str
-    root: Path
-    steps: list[Step]
-    in_place: bool
 
 
 async def prepare_layer(
@@ -83,7 +60,7 @@ async def _plain(endpoint: Endpoint, template: Template, plan: PostgresPlan) -> 
     if not template.in_place:
         return template
     plain = await prepare_template(endpoint, plan)
-    if _resettable(plain.state) != template.state:
+    if resettable(plain.state) != template.state:
         raise RealstackError(
             f"the template {template.name} is not the one of this plan.",
             remedy="name all sources of a layer at once, on top of what prepare_template() made of the same plan.",
@@ -91,67 +68,22 @@ async def _plain(endpoint: Endpoint, template: Template, plan: PostgresPlan) -> 
     return plain
 
 
-def _resettable(state: str) -> str:
-    """The state of a template in which reset in place is installed, as :func:`prepare_template` names it."""
-    return hashlib.sha256(f"{state} in place {RESET_FORMAT}".encode()).hexdigest()
-
-
 async def _layer_on(
     connection: asyncpg.Connection, below: Template, plan: PostgresPlan, source: str, *, in_place: bool
-) -> _Layer:
+) -> Blueprint:
     steps = await asyncio.to_thread(read_steps, PostgresPlan(plan.root, seed=(source,)))
     major = connection.get_server_version().major
     own = await asyncio.to_thread(hash_of, steps, root=plan.root, server_major=major)
     state = hashlib.sha256(f"{own} on {below.state}".encode()).hexdigest()
     if in_place:
-        state = _resettable(state)
-    return _Layer(naming.template_name(plan.root, state), state, below.name, plan.root, steps, in_place)
+        state = resettable(state)
+    return Blueprint(naming.template_name(plan.root, state), state, below.name, plan.root, steps, in_place)
 
 
-async def _found_or_built(connection: asyncpg.Connection, endpoint: Endpoint, layer: _Layer) -> bool:
+async def _found_or_built(connection: asyncpg.Connection, endpoint: Endpoint, layer: Blueprint) -> bool:
     name = layer.name
     databases = await our_databases(connection)
-    if _ready(databases.get(name)):
-        await _touch(connection, name, databases[name])
+    if is_ready(databases.get(name)):
+        await touch(connection, name, databases[name])
         return False
-    async with locked(connection, name):
-        databases = await our_databases(connection)
-        if _ready(databases.get(name)):
-            return False
-        if name in databases:  # its maker was killed
-            if not naming.is_ours(name, databases[name]):
-                raise NotOurs(
-                    f"the database {name!r} has the name of our template, but somebody else's comment.",
-                    remedy="rename or drop it.",
-                )
-            await drop_database(connection, name)
-        await _build(connection, endpoint, layer)
-    return True
-
-
-async def _build(connection: asyncpg.Connection, endpoint: Endpoint, layer: _Layer) -> None:
-    import asyncpg
-
-    name = layer.name
-    facts: dict[str, Any] = {"state": layer.state, "made": _now(), "used": _now()}
-    await create_database(
-        connection,
-        name,
-        template=layer.below,
-        strategy=await copy_strategy(connection),
-        comment=naming.mark("template", ready=False, **facts),
-    )
-    inside = replace(endpoint, database=name)
-    try:
-        await write_database_settings(connection, name, await read_database_settings(connection, layer.below))
-        await apply_steps(inside, layer.steps, layer.root)
-        if layer.in_place:
-            await _make_resettable(inside)
-        await _settle(inside)
-        await connection.execute(f"ALTER DATABASE {quote_name(name)} IS_TEMPLATE true ALLOW_CONNECTIONS false")
-        await set_comment(connection, name, naming.mark("template", ready=True, **facts))
-    except BaseException:
-        # Where the server itself is gone the first error tells more than a second one would.
-        with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            await asyncio.shield(drop_database(connection, name))
-        raise
+    return await built_once(connection, endpoint, layer)
