@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,23 @@ import pytest
 from realstack.compose_file import ComposeProject, read_compose_file
 from realstack.model import Run
 from realstack.providers import docker_engine
-from realstack.providers.docker_address import find_engine
 
 Project = Callable[..., ComposeProject]
 
 
+DECLARATION = Path(__file__).parents[3] / "docker-compose.test.yml"
+
+
+@lru_cache
+def why_no_docker() -> str | None:
+    """Why these tests cannot run here: no engine answers, or it has not the images and cannot get them."""
+    return docker_engine.can_run(read_compose_file(DECLARATION).services)
+
+
 @pytest.fixture
 def docker() -> None:
-    """Skip where no engine answers; with REALSTACK_REQUIRE_DOCKER=1 that is a failure."""
-    problem = docker_engine.why_silent(find_engine())
+    """Skip where Docker cannot run the services; with REALSTACK_REQUIRE_DOCKER=1 that is a failure."""
+    problem = why_no_docker()
     if problem and os.environ.get("REALSTACK_REQUIRE_DOCKER") == "1":
         pytest.fail(f"REALSTACK_REQUIRE_DOCKER=1, and {problem}")
     if problem:
