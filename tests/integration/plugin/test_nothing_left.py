@@ -97,7 +97,9 @@ def test_killed_controller_and_workers_of_xdist_leave_nothing(project: Project) 
 
 def test_down_after_a_kill_leaves_nothing_even_if_the_watchdog_died_too(project: Project) -> None:
     process, run_id, folder = started(project)
-    watchdogs = [p for p in psutil.process_iter() if "realstack.watchdog" in p.cmdline() and run_id in p.cmdline()]
+    # process_iter's own look gives None for what has just ended, where cmdline() would raise.
+    commands = [(each, each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])]
+    watchdogs = [each for each, command in commands if "realstack.watchdog" in command and run_id in command]
     assert len(watchdogs) == 1
     for victim in (*watchdogs, psutil.Process(process.pid)):
         victim.send_signal(signal.SIGKILL)
