@@ -49,7 +49,7 @@ class Settings:
     provider: str = "auto"
     provider_set_by: str = "default"
     services: tuple[str, ...] = DEFAULT_SERVICES
-    isolation: str = "database"
+    isolation: str = "reset"
     ready_within_s: float = 60.0
     pull_within_s: float = 300.0
     postgres: PostgresPlan = field(default_factory=lambda: PostgresPlan(Path()))
@@ -107,7 +107,7 @@ class _Table:
     provider: str = "auto"
     compose_file: str = ""
     services: tuple[str, ...] = DEFAULT_SERVICES
-    isolation: str = "database"
+    isolation: str = "reset"
     ready_within_s: float = 60.0
     pull_within_s: float = 300.0
     postgres: _Postgres = field(default_factory=_Postgres)

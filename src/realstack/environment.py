@@ -24,7 +24,7 @@ from realstack.providers import PROVIDERS
 from realstack.providers.base import Provider, Recipe, Running
 from realstack.readiness import until_ready
 from realstack.services import service
-from realstack.state.template import Template, prepare_template
+from realstack.state.template import Template, prepare_template, why_not_in_place
 from realstack.watchdog import Watchdog
 
 
@@ -40,13 +40,17 @@ class Event:
 
 Listener = Callable[[Event], None]
 
+IN_PLACE = ("reset", "transaction", "readonly")
+"""The modes of isolation whose template can be reset in place."""
+
 
 @dataclass(slots=True)
 class Environment:
     """The running services of one run. Made by :func:`running_environment`, or by attaching to a record.
 
     ``timings`` are seconds since the start of the run: per service ``NAME ready``, and ``ready`` for all.
-    ``attached`` tells that another process owns the services.
+    ``attached`` tells that another process owns the services. ``only_clones`` says why this server's databases cannot
+    be reset in place; empty where they can.
     """
 
     settings: Settings
@@ -57,6 +61,7 @@ class Environment:
     template: Template | None = None
     running: dict[str, Running] = field(default_factory=dict)
     attached: bool = False
+    only_clones: str = ""
 
     def __repr__(self) -> str:
         how = "attached" if self.attached else "own"
@@ -116,6 +121,8 @@ class Environment:
         if self.template is not None:
             built = f"built in {self.template.took_s:.2f} s" if self.template.built else "there already"
             lines.append(f"known state {self.template.state[:12]} {built}")
+        if self.only_clones:
+            lines.append(f"a fresh database for each test: {self.only_clones}")
         if "ready" in self.timings:
             verb = "attached" if self.attached else "ready"
             lines.append(f"{verb} after {self.timings['ready']:.2f} s")
@@ -253,7 +260,7 @@ async def attach(settings: Settings, record: registry.Record) -> Environment:
         attached=True,
     )
     if POSTGRES in environment.endpoints:
-        environment.template = await _known_state(environment.endpoints[POSTGRES], settings)
+        await _known_state(environment, environment.endpoints[POSTGRES])
     environment.timings["ready"] = time.monotonic() - began
     return environment
 
@@ -287,7 +294,7 @@ async def reset_standing(settings: Settings, record: registry.Record) -> None:
     from realstack.state.redis_state import restore_redis
 
     if POSTGRES in record.standing:
-        template = await prepare_template(record.endpoints[POSTGRES], settings.postgres)
+        template, _ = await known_template(settings, record.endpoints[POSTGRES])
         await restore(record.standing[POSTGRES], template)
     if REDIS in record.standing:
         await restore_redis(record.standing[REDIS], settings.redis)
@@ -458,14 +465,25 @@ async def _ready_and_seeded(start: Start, spec: ServiceSpec) -> None:
     if endpoint.provider == "external":
         await _assert_disposable(environment.settings, endpoint)
     if spec.name == POSTGRES:
-        environment.template = await _known_state(endpoint, environment.settings)
-        start.say("seed", spec.name, f"known state {environment.template.state[:12]}")
+        template = await _known_state(environment, endpoint)
+        start.say("seed", spec.name, f"known state {template.state[:12]}")
         environment.timings[f"{spec.name} seeded"] = start.seconds()
 
 
-async def _known_state(endpoint: Endpoint, settings: Settings) -> Template:
-    """The template of the settings' mode of isolation; modes that a marker asks for make theirs when asked."""
-    return await prepare_template(endpoint, settings.postgres, in_place=settings.isolation in ("reset", "readonly"))
+async def _known_state(environment: Environment, endpoint: Endpoint) -> Template:
+    environment.template, environment.only_clones = await known_template(environment.settings, endpoint)
+    return environment.template
+
+
+async def known_template(settings: Settings, endpoint: Endpoint) -> tuple[Template, str]:
+    """The template of the settings' mode of isolation, and why it is one for clones only where ``reset`` was meant.
+
+    Modes that a marker asks for make theirs when asked.
+    """
+    in_place, only_clones = settings.isolation in IN_PLACE, ""
+    if settings.isolation == "reset" and (why_not := await why_not_in_place(endpoint)):
+        in_place, only_clones = False, why_not
+    return await prepare_template(endpoint, settings.postgres, in_place=in_place), only_clones
 
 
 async def _assert_disposable(settings: Settings, endpoint: Endpoint) -> None:

@@ -131,6 +131,12 @@ class WroteInReadOnly(RealstackError):
     slug = "wrote-in-read-only"
 
 
+class NotAtKnownState(RealstackError):
+    """A database that should be at the known state is not; the details say in what."""
+
+    slug = "not-at-known-state"
+
+
 class NoEnvironment(RealstackError):
     """A command needs a running environment, and there is none."""
 

@@ -7,7 +7,7 @@ plugin and loop scope. Nothing is imported or started until a test asks.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -31,12 +31,14 @@ MARKERS = {
     "e2e": "a whole flow on real services",
     "smoke": "runs against a target: local, or a deployment",
     "real_services": "needs the services that realstack runs",
-    "realstack(isolation)": "how the test gets its database: database, reset or readonly",
+    "realstack(isolation)": "how the test gets its database: reset, database, transaction or readonly",
+    "seed(*sources, redis)": "seeds on top of the known state: files beside the test or from the project's folder",
 }
 
 COULD_NOT_RUN = 2
 
 _outcome = pytest.StashKey[dict[str, Any]]()
+_failed = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,7 +52,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--realstack-isolation",
         metavar="MODE",
-        help="how a test gets its database: database (a fresh clone), reset (in place) or readonly",
+        help="how a test gets its database: reset (in place), database (a fresh clone), transaction or readonly",
+    )
+    group.addoption(
+        "--realstack-verify",
+        action="store_true",
+        help="compare the database with the known state after every test, by fingerprint",
+    )
+    group.addoption(
+        "--realstack-keep-failed",
+        action="store_true",
+        help="keep the databases of tests that fail, and the environment with them, until `realstack down`",
     )
 
 
@@ -77,6 +89,8 @@ def _new_session(config: pytest.Config) -> Session:
         },
         worker=worker.get("workerid", "main"),
         shared=shared,
+        prove=config.getoption("--realstack-verify"),
+        keep_failed=config.getoption("--realstack-keep-failed"),
     )
 
 
@@ -157,14 +171,40 @@ def _will_not_run(session: pytest.Session) -> bool:
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
     """From here on `get_test_db()` means the test's own database."""
     marker = item.get_closest_marker("realstack")
-    handles.test_begins(item.nodeid, str(marker.kwargs.get("isolation", "")) if marker else "")
+    handles.test_begins(
+        handles.TestAsk(
+            item.nodeid,
+            str(marker.kwargs.get("isolation", "")) if marker else "",
+            _sources(item, lambda seed: seed.args),
+            _sources(item, lambda seed: _listed(seed.kwargs.get("redis", ()))),
+        )
+    )
+    item.stash[_failed] = False
     return (yield)
+
+
+def _sources(item: pytest.Item, of: Callable[[pytest.Mark], Iterable[Any]]) -> tuple[str, ...]:
+    """What the test's seed markers name, the module's first, then its class's, then its own."""
+    markers = reversed(list(item.iter_markers("seed")))
+    return tuple(_beside(item, str(source)) for marker in markers for source in of(marker))
+
+
+def _listed(given: Any) -> Iterable[Any]:
+    return (given,) if isinstance(given, str | os.PathLike) else given
+
+
+def _beside(item: pytest.Item, source: str) -> str:
+    """A file beside the test is meant before one of the project's folder."""
+    beside = item.path.parent / source
+    return str(beside) if beside.exists() else source
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add to a failing test's report what its services logged and what the LLM was asked."""
     report = yield
+    if report.failed and report.when != "teardown":
+        item.stash[_failed] = True
     session = handles.opened()
     test = session.test_in_progress() if session is not None else None
     if test is not None and report.failed and report.when != "teardown":
@@ -183,17 +223,20 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     finally:
         session = handles.opened()
         if session is not None:
-            _end_test(session)
+            _end_test(session, failed=item.stash.get(_failed, False))
         handles.test_ended()
 
 
-def _end_test(session: Session) -> None:
-    from realstack.errors import WroteInReadOnly
+def _end_test(session: Session, *, failed: bool) -> None:
+    from realstack.errors import NotAtKnownState, WroteInReadOnly
 
     try:
-        session.end_test()
-    except WroteInReadOnly as problem:
-        pytest.fail(f"realstack: {problem}", pytrace=False)
+        session.end_test(failed=failed)
+    except (NotAtKnownState, WroteInReadOnly) as problem:
+        told = str(problem)
+    else:
+        return
+    pytest.fail(f"realstack: {told}", pytrace=False)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -206,12 +249,24 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         if output is not None and ours.started:
             output["realstack"] = ours.environment.summary()
             output["realstack_notes"] = ours.notes
+            output["realstack_kept"] = (ours.started_up, ours.kept)
         outcome.setdefault("notes", []).extend(ours.notes)
-        handles.end()
+        _end_session(session, outcome["notes"])
     if handles.start_failed() or outcome.get("exit") == COULD_NOT_RUN:
         session.exitstatus = COULD_NOT_RUN
         if output is not None:
             output["realstack_exit"] = COULD_NOT_RUN
+
+
+def _end_session(session: pytest.Session, notes: list[str]) -> None:
+    from realstack.errors import NotAtKnownState
+
+    try:
+        handles.end()
+    except NotAtKnownState as problem:
+        notes.append(str(problem))
+        if session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -228,6 +283,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         if record is not None:
             end(record)
         (registry.runs_folder() / f"{shared_name(run)}.lock").unlink(missing_ok=True)
+    started_up = config.stash[_outcome].get("started_up") if _outcome in config.stash else None
+    if started_up and not config.stash[_outcome].get("kept"):
+        from realstack.handles.session import end_up
+
+        end_up(started_up)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -244,6 +304,9 @@ def pytest_testnodedown(node: Any, error: Any) -> None:
     if output.get("realstack"):
         outcome.setdefault("summary", output["realstack"])
         outcome.setdefault("notes", []).extend(output["realstack_notes"])
+    started_up, kept = output.get("realstack_kept") or ("", [])
+    outcome["started_up"] = outcome.get("started_up") or started_up
+    outcome["kept"] = bool(outcome.get("kept") or kept)
     if output.get("realstack_exit"):
         outcome["exit"] = output["realstack_exit"]
 

@@ -9,15 +9,29 @@ import atexit
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from realstack.handles.session import Session
 
+
+@dataclass(frozen=True, slots=True)
+class TestAsk:
+    """A test's id, and what its markers ask for: the isolation, and seeds on top of the known state (paths)."""
+
+    __test__ = False
+
+    name: str = ""
+    isolation: str = ""
+    seeds: tuple[str, ...] = ()
+    redis_seeds: tuple[str, ...] = ()
+
+
 _lock = threading.RLock()
 _make: Callable[[], Session] | None = None
 _session: Session | None = None
-_test: tuple[str, str] | None = None
+_test: TestAsk | None = None
 _inherited = ""
 _start_failed = False
 
@@ -66,15 +80,15 @@ def in_test() -> bool:
     return _test is not None
 
 
-def test_in_progress() -> tuple[str, str]:
-    """The running test's id, and the isolation that its marker asks for; empty where there is none."""
-    return _test or ("", "")
+def test_in_progress() -> TestAsk:
+    """What the running test asks for; nothing in particular where there is none."""
+    return _test or TestAsk()
 
 
-def test_begins(name: str, isolation: str) -> None:
+def test_begins(ask: TestAsk) -> None:
     """Say that a test begins. The pytest plugin does."""
     global _test  # noqa: PLW0603
-    _test = (name, isolation)
+    _test = ask
 
 
 def test_ended() -> None:

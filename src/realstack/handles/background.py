@@ -39,6 +39,10 @@ class BackgroundLoop:
             ended.wait(END_WITHIN_S)
             raise
 
+    async def ask(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """The result of ``work``, for a coroutine of another loop."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._running()))
+
     def enter(self, manager: AbstractAsyncContextManager[Entered]) -> Entered:
         """Enter ``manager`` in the loop; :meth:`close` leaves it, in the same task that entered it."""
         entered: concurrent.futures.Future[Entered] = concurrent.futures.Future()

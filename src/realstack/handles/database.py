@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -14,6 +14,9 @@ from asyncpg.pool import PoolConnectionProxy
 from realstack.handles.per_loop import PerLoop
 from realstack.model import Endpoint, Secret
 from realstack.services.postgres import connect_arguments
+
+if TYPE_CHECKING:
+    from realstack.state.changes import Changes
 
 MAX_SIZE = 10
 CLOSE_WITHIN_S = 2.0
@@ -26,10 +29,11 @@ class Database(asyncpg.Pool):  # type: ignore[misc] # asyncpg types its Pool for
     works; `url` and `endpoint` say where it is. It lives as long as the test that it was lent to.
     """
 
-    __slots__ = ("_pools", "endpoint")
+    __slots__ = ("_ask_changes", "_pools", "endpoint")
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, ask_changes: Callable[[], Awaitable[Changes]]) -> None:
         self.endpoint = endpoint
+        self._ask_changes = ask_changes
         self._pools: PerLoop[asyncpg.Pool] = PerLoop(self._open, self._shut)
 
     def __repr__(self) -> str:
@@ -39,6 +43,13 @@ class Database(asyncpg.Pool):  # type: ignore[misc] # asyncpg types its Pool for
     def url(self) -> Secret:
         """The database's address with its credentials, for an application or a tool of your own."""
         return self.endpoint.url
+
+    async def changes(self) -> Changes:
+        """What was committed to the database since the test began: rows by table, sequences, changes of the schema.
+
+        :raises RealstackError: the database does not answer.
+        """
+        return await self._ask_changes()
 
     async def _open(self) -> asyncpg.Pool:
         return await asyncpg.create_pool(min_size=0, max_size=MAX_SIZE, **connect_arguments(self.endpoint))

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import difflib
-from typing import Literal, Protocol, get_args
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
-from realstack.environment import Environment
-from realstack.errors import SettingsError, WroteInReadOnly
+from realstack.environment import IN_PLACE, Environment
+from realstack.errors import NotAtKnownState, SettingsError, WroteInReadOnly
+from realstack.handles.known import KnownState
 from realstack.model import POSTGRES, Endpoint
-from realstack.state.clones import Databases
+from realstack.state.layers import prepare_layer
 from realstack.state.reset import InPlace, ResetReport
 from realstack.state.template import Template, prepare_template
 
-Isolation = Literal["database", "reset", "readonly"]
+if TYPE_CHECKING:
+    from realstack.state.changes import Changes
+
+Isolation = Literal["database", "reset", "transaction", "readonly"]
 ISOLATIONS: tuple[Isolation, ...] = get_args(Isolation)
+
+AT_MOST_OF_THE_RUN = 0.05
+"""How much of a run's time proving samples may take, unless every reset is to be proven."""
 
 
 def isolation_named(name: str, where: str) -> Isolation:
@@ -31,6 +40,14 @@ def isolation_named(name: str, where: str) -> Isolation:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a test asks for. ``seeds``: sources on top of the known state, paths from the project's folder."""
+
+    isolation: Isolation
+    seeds: tuple[str, ...] = ()
+
+
 class Lender(Protocol):
     """Lends databases to tests, one after the other. All of its use is in one event loop."""
 
@@ -38,8 +55,12 @@ class Lender(Protocol):
         """A database at the known state."""
         ...
 
-    async def take_back(self, lent: Endpoint) -> list[str]:
-        """The end of :meth:`lend`; what there is to say of it, in sentences."""
+    async def changes(self, lent: Endpoint) -> Changes:
+        """What was committed to it since it was lent."""
+        ...
+
+    async def take_back(self, lent: Endpoint, *, read_only: bool = False, keep: bool = False) -> list[str]:
+        """The end of :meth:`lend`; what there is to say of it, in sentences. ``keep``: leave it to be looked at."""
         ...
 
     async def close(self) -> None:
@@ -48,80 +69,96 @@ class Lender(Protocol):
 
 
 class Clones:
-    """A fresh clone of the template for each test, dropped after it."""
+    """A fresh clone of the template for each test, made ahead, dropped after it."""
 
-    def __init__(self, environment: Environment, worker: str, run_id: str) -> None:
-        self._environment = environment
-        self._names = (worker, run_id)
-        self._databases: Databases | None = None
+    def __init__(self, known: KnownState, *, prove: bool) -> None:
+        self._known = known
+        self._prove = prove
 
     async def lend(self) -> Endpoint:
-        """A new clone."""
-        if self._databases is None:
-            template = await _template(self._environment, in_place=False)
-            self._databases = Databases(self._environment.endpoint(POSTGRES), template, *self._names)
-        return await self._databases.lend()
+        """A clone that nobody has used.
 
-    async def take_back(self, lent: Endpoint) -> list[str]:
-        """Drop it."""
-        if self._databases is not None:
-            await self._databases.give_back(lent)
+        :raises NotAtKnownState: the template is not what was built; or, where every test is proven, its clone is not.
+        """
+        self._known.assert_checked_well()
+        lent = await self._known.pool.lend()
+        self._known.check_beside()
+        if self._prove and (lines := await self._known.differences(lent)):
+            self._known.pool.give_back(lent)
+            raise NotAtKnownState("a fresh clone is not at the known state.", details=lines)
+        return lent
+
+    async def changes(self, lent: Endpoint) -> Changes:
+        """Compares it with a clone that nobody writes; tables whose rows differ are read as a whole."""
+        return await self._known.changes(lent)
+
+    async def take_back(self, lent: Endpoint, *, read_only: bool = False, keep: bool = False) -> list[str]:
+        """Drop it, in the background."""
+        self._known.pool.give_back(lent, keep=keep)
         return []
 
     async def close(self) -> None:
         """Drop what was not given back."""
-        if self._databases is not None:
-            await self._databases.close()
+        await self._known.close()
 
 
 class ResetInPlace:
     """One database, brought back to the known state after each test; an application's pool stays connected.
 
     What cannot be undone in place is answered by a fresh clone for the next test. Who asks while the database
-    is lent gets a clone of its own. ``read_only``: a test that wrote is told so, after the reset.
+    is lent gets a clone of its own. The reset is proven by fingerprint after the 8th, 64th … test and at the end,
+    or after each with ``prove``.
     """
 
-    def __init__(self, environment: Environment, worker: str, run_id: str, *, read_only: bool = False) -> None:
-        self._environment = environment
-        self._names = (f"{worker}ip", run_id) if not read_only else (f"{worker}ro", run_id)
-        self._read_only = read_only
-        self._databases: Databases | None = None
+    def __init__(self, known: KnownState, *, prove: bool) -> None:
+        self._known = known
+        self._proof = _Sampling(always=prove)
         self._resident: tuple[Endpoint, InPlace] | None = None
         self._resident_lent = False
 
     async def lend(self) -> Endpoint:
         """The resident database, or a clone if that one is lent.
 
+        :raises NotAtKnownState: the template is not what was built.
         :raises RealstackError: the declared user may not do what reset in place needs (it is no superuser).
         """
-        databases = await self._clones()
+        self._known.assert_checked_well()
         if self._resident_lent:
-            return await databases.lend()
+            return await self._known.databases.lend()
         if self._resident is None:
-            endpoint = await databases.lend()
+            endpoint = await self._known.databases.lend()
             in_place = InPlace(endpoint)
             await in_place.start()
             self._resident = (endpoint, in_place)
+            self._known.check_beside()
         self._resident_lent = True
         return self._resident[0]
 
-    async def take_back(self, lent: Endpoint) -> list[str]:
+    async def changes(self, lent: Endpoint) -> Changes:
+        """By the log of what was touched, where the database is the resident one."""
+        if self._resident is None or not self._is_resident(lent):
+            return await self._known.changes(lent)
+        return await self._resident[1].changes()
+
+    async def take_back(self, lent: Endpoint, *, read_only: bool = False, keep: bool = False) -> list[str]:
         """Reset it, or make it anew where a reset does not do.
 
         :raises WroteInReadOnly: it was lent for reading only, and was written; it is at the known state again.
+        :raises NotAtKnownState: the reset did not bring it back; it is dropped, and the next test gets a fresh one.
         """
-        databases = await self._clones()
-        if self._resident is None or lent.database != self._resident[0].database:
-            await databases.give_back(lent)
+        if self._resident is None or not self._is_resident(lent):
+            await self._known.databases.give_back(lent, keep=keep)
             return []
         self._resident_lent = False
-        endpoint, in_place = self._resident
-        report = await in_place.reset()
+        if keep:
+            await self._give_up(keep=True)
+            return []
+        report = await self._resident[1].reset()
         if report.needs_clone:
-            self._resident = None
-            await in_place.close()
-            await databases.give_back(endpoint)
-        if self._read_only and report.kind != "untouched":
+            await self._give_up()
+        else:
+            await self._prove_now_and_then(report)
+        if read_only and report.kind != "untouched":
             raise WroteInReadOnly(
                 'the test is marked isolation="readonly", and wrote.',
                 details=_what(report),
@@ -130,25 +167,94 @@ class ResetInPlace:
         return _worth_saying(report)
 
     async def close(self) -> None:
-        """Leave and drop everything."""
-        if self._resident is not None:
-            await self._resident[1].close()
-            self._resident = None
-        if self._databases is not None:
-            await self._databases.close()
+        """Prove the last state, then leave and drop everything.
 
-    async def _clones(self) -> Databases:
-        if self._databases is None:
-            template = await _template(self._environment, in_place=True)
-            self._databases = Databases(self._environment.endpoint(POSTGRES), template, *self._names)
-        return self._databases
+        :raises NotAtKnownState: the database is not at the known state.
+        """
+        try:
+            if self._resident is not None and not self._resident_lent and self._proof.is_due_at_end():
+                await self._prove()
+        finally:
+            if self._resident is not None:
+                await self._resident[1].close()
+                self._resident = None
+            await self._known.close()
+
+    def _is_resident(self, lent: Endpoint) -> bool:
+        return self._resident is not None and lent.database == self._resident[0].database
+
+    async def _give_up(self, *, keep: bool = False) -> None:
+        assert self._resident is not None  # noqa: S101 - the callers have looked
+        (endpoint, in_place), self._resident = self._resident, None
+        await in_place.close()
+        await self._known.databases.give_back(endpoint, keep=keep)
+
+    async def _prove_now_and_then(self, report: ResetReport) -> None:
+        if self._proof.is_due_after(report):
+            await self._prove()
+
+    async def _prove(self) -> None:
+        assert self._resident is not None  # noqa: S101 - the callers have looked
+        began = time.monotonic()
+        lines = await self._known.differences(self._resident[0])
+        self._proof.took(time.monotonic() - began)
+        if lines:
+            await self._give_up()
+            raise NotAtKnownState(
+                "the reset did not bring the database back to the known state.",
+                details=lines,
+                remedy='mark the test isolation="database", and tell us: this is a bug in realstack.',
+            )
 
 
-def lender_for(isolation: Isolation, environment: Environment, worker: str, run_id: str) -> Lender:
-    """The lender of that mode."""
-    if isolation == "database":
-        return Clones(environment, worker, run_id)
-    return ResetInPlace(environment, worker, run_id, read_only=isolation == "readonly")
+class _Sampling:
+    """When a reset is to be proven."""
+
+    def __init__(self, *, always: bool) -> None:
+        self._always = always
+        self._restored = 0
+        self._next = 8
+        self._unproven = False
+        self._spent_s = 0.0
+        self._last_s = 0.0
+        self._began = time.monotonic()
+
+    def is_due_after(self, report: ResetReport) -> bool:
+        """After every reset, or after the 8th, 64th … that had something to undo."""
+        if report.kind == "restored":
+            self._restored += 1
+            self._unproven = True
+        if self._always:
+            return True
+        if self._restored < self._next:
+            return False
+        self._next *= 8
+        return self._spent_s + self._last_s <= AT_MOST_OF_THE_RUN * (time.monotonic() - self._began)
+
+    def is_due_at_end(self) -> bool:
+        """Unless the last proof says all, or one takes too long for a run as short as this."""
+        return self._unproven and self._last_s <= max(1.0, AT_MOST_OF_THE_RUN * (time.monotonic() - self._began))
+
+    def took(self, seconds: float) -> None:
+        """A proof was made."""
+        self._unproven = False
+        self._last_s = seconds
+        self._spent_s += seconds
+
+
+async def lender_for(wish: Wish, environment: Environment, worker: str, run_id: str, *, prove: bool) -> Lender:
+    """A lender of that mode and those seeds. ``worker`` must be no other lender's of the run.
+
+    :raises SeedFailed: a seed is missing or does not fit.
+    :raises RealstackError: the template cannot be made that way on this server.
+    """
+    in_place = wish.isolation in IN_PLACE and not (wish.isolation == "reset" and environment.only_clones)
+    endpoint = environment.endpoint(POSTGRES)
+    template = await _template(environment, in_place=in_place)
+    if wish.seeds:
+        template = await prepare_layer(endpoint, template, environment.settings.postgres, wish.seeds)
+    known = KnownState(endpoint, template, worker, run_id)
+    return ResetInPlace(known, prove=prove) if in_place else Clones(known, prove=prove)
 
 
 async def _template(environment: Environment, *, in_place: bool) -> Template:

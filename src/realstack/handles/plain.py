@@ -35,12 +35,12 @@ async def get_test_db() -> AsyncIterator[Database]:
         finally:
             await database.close()
         return
-    database = Database(await asyncio.to_thread(session.lend_database))
+    database = await asyncio.to_thread(session.lend_database)
     try:
         yield database
     finally:
-        await database.close()
-        await asyncio.to_thread(session.take_back_database, database.endpoint)
+        await asyncio.to_thread(database.shut)
+        await asyncio.to_thread(session.take_back_database, database)
 
 
 @asynccontextmanager
@@ -57,12 +57,12 @@ async def get_test_redis() -> AsyncIterator[RedisDatabase]:
         finally:
             await redis.aclose(close_connection_pool=True)
         return
-    redis = RedisDatabase(await asyncio.to_thread(session.lend_redis))
+    redis = await asyncio.to_thread(session.lend_redis)
     try:
         yield redis
     finally:
         await redis.aclose(close_connection_pool=True)
-        await asyncio.to_thread(session.take_back_redis, redis.endpoint)
+        await asyncio.to_thread(session.take_back_redis, redis)
 
 
 def get_test_llm_config(dialect: str = "openai") -> LLMConfig:

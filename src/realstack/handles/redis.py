@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import ConnectionPool, Redis
 
 from realstack.handles.per_loop import PerLoop
 from realstack.model import Endpoint, Secret
+
+if TYPE_CHECKING:
+    from realstack.state.redis_changes import RedisChanges
 
 
 class PerLoopConnections(ConnectionPool):
@@ -51,13 +55,18 @@ class RedisDatabase(Redis):
     lent to; ``url`` and ``endpoint`` say where it is.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, ask_changes: Callable[[], Awaitable[RedisChanges]]) -> None:
         self.endpoint = endpoint
+        self._ask_changes = ask_changes
         self._connections = PerLoopConnections(endpoint.url)
         super().__init__(connection_pool=self._connections)
 
     def __repr__(self) -> str:
         return f"<RedisDatabase {self.endpoint.safe_url}>"
+
+    async def changes(self) -> RedisChanges:
+        """What differs from the seed: keys added, changed, removed, expired, and those that end at another time."""
+        return await self._ask_changes()
 
     @property
     def url(self) -> Secret:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +16,21 @@ from realstack.config import Settings, load_settings, past_proxy
 from realstack.environment import Environment, Event, attach, running_environment, why_not_attach
 from realstack.errors import RealstackError
 from realstack.handles.background import BackgroundLoop
-from realstack.keeper import ensure_kept
+from realstack.keeper import end, ensure_kept
 from realstack.model import FAKE_LLM, POSTGRES, REDIS, Endpoint
 
 if TYPE_CHECKING:
     from realstack.handles.database import Database
-    from realstack.handles.isolation import Isolation, Lender
+    from realstack.handles.isolation import Lender, Wish
     from realstack.handles.llm import FakeLLM
     from realstack.handles.redis import RedisDatabase
+    from realstack.state.changes import Changes
+    from realstack.state.redis_changes import RedisChanges
     from realstack.state.redis_state import RedisState
+
+CHANGES_WITHIN_S = 5.0
+MOST_LENDERS = 6
+"""How many databases with seeds of single tests a process holds ready at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,8 @@ class Session:
 
     Thread-safe. A failed start is remembered: every later ask raises the same error, and nothing is tried
     again. ``attach_to`` names the session of a process that forked this one: its environment is used.
+    ``prove``: compare with the known state after every test. ``keep_failed``: databases of tests that failed stay, and
+    so does an environment of its own that holds one.
     """
 
     def __init__(
@@ -53,6 +63,8 @@ class Session:
         worker: str = "main",
         shared: Shared | None = None,
         attach_to: str = "",
+        prove: bool = False,
+        keep_failed: bool = False,
     ) -> None:
         self.worker = worker
         self.run_id = registry.new_run_id()
@@ -66,11 +78,16 @@ class Session:
         self._loop = BackgroundLoop()
         self._environment: Environment | None = None
         self._failed: RealstackError | None = None
-        self._lenders: dict[Isolation, Lender] = {}
+        self._prove = prove
+        self._keep_failed = keep_failed
+        self.started_up = ""
+        self.kept: list[str] = []
+        self._lenders: dict[tuple[str, tuple[str, ...]], Lender] = {}
         self.notes: list[str] = []
-        self._redis: RedisState | None = None
+        self._redis: dict[tuple[str, ...], RedisState] = {}
+        self._redis_user = ""
         self._test: TestLease | None = None
-        self._tests = 0
+        self._tests = self._numbers = 0
 
     def __repr__(self) -> str:
         return f"<Session {self.worker} {self._environment or 'not started'}>"
@@ -103,74 +120,156 @@ class Session:
         with self._lock:
             if self._test is None:
                 self._tests += 1
-                name, isolation = handles.test_in_progress()
-                self._test = TestLease(self, f"{self.run_id}-{self.worker}-{self._tests}", name, isolation)
+                self._test = TestLease(
+                    self, f"{self.run_id}-{self.worker}-{self._tests}", handles.test_in_progress(), self._keep_failed
+                )
             return self._test
 
     def test_in_progress(self) -> TestLease | None:
         """What the running test holds, if it has asked for anything."""
         return self._test
 
-    def end_test(self) -> None:
-        """Take back what the test held. Synchronous; to be called when its fixtures have ended."""
+    def end_test(self, *, failed: bool = False) -> None:
+        """Take back what the test held. Synchronous; to be called when its fixtures have ended.
+
+        :raises WroteInReadOnly: the test was to read only.
+        :raises NotAtKnownState: its database is not what it was; that is no fault of the test's.
+        """
         with self._lock:
             test, self._test = self._test, None
         if test is not None:
-            test.close()
+            test.close(failed=failed)
 
-    def lend_database(self, isolation: str = "") -> Endpoint:
-        """A database of its own at the known state, by that mode of isolation (default: the settings' mode).
+    def wish(self, isolation: str = "", seeds: tuple[str, ...] = ()) -> Wish:
+        """What to lend: by that mode of isolation (default: the settings'), with those seeds on top.
 
         :raises SettingsError: there is no such mode.
         """
-        return self._loop.run(self._lender(isolation).lend())
+        from realstack.handles.isolation import Wish, isolation_named
 
-    def take_back_database(self, lent: Endpoint, isolation: str = "") -> list[str]:
-        """The end of :meth:`lend_database`; what there is to say of it."""
+        settings = self.environment.settings
+        where = "the marker" if isolation else "[tool.realstack] isolation"
+        return Wish(isolation_named(isolation or settings.isolation, where), _from_root(settings.root, seeds))
+
+    def lend_database(self, wish: Wish | None = None) -> Database:
+        """A database of its own at the known state. It blocks until there is one.
+
+        :raises RealstackError: there is none to be had, or what a seed says does not fit.
+        """
+        wish = wish or self.wish()
+        lender = self._lender(wish)
+        endpoint = self._loop.run(lender.lend())
+        if wish.isolation == "transaction":
+            from realstack.handles.transaction import TransactionDatabase
+
+            return TransactionDatabase(endpoint)
+        from realstack.handles.database import Database
+
+        return Database(endpoint, lambda: self._loop.ask(lender.changes(endpoint)))
+
+    def take_back_database(self, lent: Database, wish: Wish | None = None, *, keep: bool = False) -> list[str]:
+        """The end of :meth:`lend_database`; what there is to say of it. Its connections must be closed."""
         if self._environment is None:
             return []
-        return self._loop.run(self._lender(isolation).take_back(lent))
+        wish = wish or self.wish()
+        read_only = wish.isolation == "readonly"
+        return self._loop.run(self._lender(wish).take_back(lent.endpoint, read_only=read_only, keep=keep))
 
-    def _lender(self, isolation: str) -> Lender:
-        from realstack.handles.isolation import isolation_named, lender_for
+    def changes_of(self, lent: Database, wish: Wish) -> Changes:
+        """What was committed to a lent database since, for synchronous callers.
+
+        :raises TimeoutError: it cannot be said: a transaction of the test's is in the way.
+        """
+        return self._loop.run(asyncio.wait_for(self._lender(wish).changes(lent.endpoint), CHANGES_WITHIN_S))
+
+    def redis_changes_of(self, lent: RedisDatabase, seeds: tuple[str, ...]) -> RedisChanges:
+        """What differs in a lent Redis from its seed, for synchronous callers."""
+        state = self._redis[_from_root(self.environment.settings.root, seeds)]
+        return self._loop.run(asyncio.wait_for(state.changes(lent.endpoint), CHANGES_WITHIN_S))
+
+    def _lender(self, wish: Wish) -> Lender:
+        from realstack.handles.isolation import lender_for
 
         environment = self.environment
-        where = "the marker" if isolation else "[tool.realstack] isolation"
-        mode = isolation_named(isolation or environment.settings.isolation, where)
+        kind = "database" if wish.isolation == "database" else "in place"
         with self._lock:
-            if mode not in self._lenders:
-                self._lenders[mode] = lender_for(mode, environment, self.worker, self.run_id)
-            return self._lenders[mode]
+            key = (kind, wish.seeds)
+            if key not in self._lenders:
+                seeded = [each for each in self._lenders if each[1]]
+                if len(seeded) >= MOST_LENDERS:
+                    self._loop.run(self._lenders.pop(seeded[0]).close())
+                self._numbers += 1
+                worker = f"{self.worker}-{self._numbers}"
+                self._lenders[key] = self._loop.run(
+                    lender_for(wish, environment, worker, self.run_id, prove=self._prove)
+                )
+            else:
+                self._lenders[key] = self._lenders.pop(key)  # the latest used is the last to go
+            return self._lenders[key]
 
-    def lend_redis(self) -> Endpoint:
-        """A logical Redis database of this process's own, brought to its seed."""
+    def lend_redis(self, seeds: tuple[str, ...] = ()) -> RedisDatabase:
+        """A logical Redis database of this process's own, brought to its seed, with ``seeds`` (paths) on top."""
         environment = self.environment
+        seeds = _from_root(environment.settings.root, seeds)
         with self._lock:
-            if self._redis is None:
+            if seeds not in self._redis:
                 from realstack.state.redis_state import RedisState
 
-                self._redis = RedisState(
-                    environment.endpoint(REDIS), environment.settings.redis, self.worker, self.run_id
+                plan = environment.settings.redis
+                self._redis[seeds] = RedisState(
+                    environment.endpoint(REDIS),
+                    replace(plan, seed=(*plan.seed, *seeds)),
+                    f"{self.worker}-{len(self._redis)}" if seeds else self.worker,
+                    self.run_id,
                 )
-        return self._loop.run(self._redis.lend())
+        from realstack.handles.redis import RedisDatabase
 
-    def take_back_redis(self, lent: Endpoint) -> None:
+        state = self._redis[seeds]
+        endpoint = self._loop.run(state.lend())
+        self._tell_of_redis(state)
+        return RedisDatabase(endpoint, lambda: self._loop.ask(state.changes(endpoint)))
+
+    def _tell_of_redis(self, state: RedisState) -> None:
+        """What the reset noticed is the doing of the test that had a Redis before this one."""
+        report = state.last_reset
+        if report is not None and self._redis_user:
+            self.notes += [f"{self._redis_user}: {sentence}" for sentence in report.noticed]
+        self._redis_user = handles.test_in_progress().name
+
+    def take_back_redis(self, lent: RedisDatabase, seeds: tuple[str, ...] = ()) -> None:
         """The end of :meth:`lend_redis`."""
-        if self._redis is not None:
-            self._loop.run(self._redis.give_back(lent))
+        if self._environment is not None:
+            state = self._redis[_from_root(self._environment.settings.root, seeds)]
+            self._loop.run(state.give_back(lent.endpoint))
 
     def close(self) -> None:
-        """End the test in progress, drop what was lent, and end the environment if it is our own."""
+        """End the test in progress, drop what was lent, and end the environment if it is our own.
+
+        :raises NotAtKnownState: the last proof found that a database, or the template, is not what it should be.
+        """
+        problems: list[Exception] = []
         try:
-            self.end_test()
-            for lender in self._lenders.values():
-                self._loop.run(lender.close())
-            if self._redis is not None:
-                self._loop.run(self._redis.close())
+            endings: list[Callable[[], None]] = [partial(self._end, each) for each in self._lent_by()]
+            for ending in (self.end_test, *endings):
+                try:
+                    ending()
+                except Exception as problem:  # noqa: BLE001 - the rest is to be ended too
+                    problems.append(problem)
         finally:
             self._lenders.clear()
-            self._redis = self._environment = None
+            self._redis.clear()
+            self._environment = None
             self._loop.close()
+            if self.started_up and not self.kept and self._shared is None:
+                end_up(self.started_up)
+        if problems:
+            raise problems[0]
+
+    def _lent_by(self) -> list[Lender | RedisState]:
+        return [*self._lenders.values(), *self._redis.values()]
+
+    def _end(self, lender: Lender | RedisState) -> None:
+        self._loop.run(lender.close())
 
     def _opened(self) -> Environment:
         os.environ.update(past_proxy(os.environ))  # the tests' own clients must reach loopback
@@ -183,6 +282,12 @@ class Session:
             why_not = why_not_attach(settings, record)
             if why_not is None:
                 return self._loop.run(attach(settings, record))
+        if self._keep_failed and why_not is None:
+            record, started = ensure_kept(
+                up_name(settings), settings, overrides=self._overrides, listen=self.events.append
+            )
+            self.started_up = record.name if started else ""
+            return self._loop.run(attach(settings, record))
         if self._shared is not None:
             return self._loop.run(attach(settings, self._kept(settings, self._shared.controller_pid)))
         return self._loop.enter(running_environment(settings, name=self.name, listen=self.events.append))
@@ -198,6 +303,21 @@ class Session:
         return record
 
 
+def _from_root(root: Path, sources: tuple[str, ...]) -> tuple[str, ...]:
+    """Paths as the settings write them, which is how errors show them; other sources as they are."""
+    return tuple(
+        os.path.relpath(source, root) if Path(source).is_absolute() and Path(source).is_relative_to(root) else source
+        for source in sources
+    )
+
+
+def end_up(name: str) -> None:
+    """End the environment of that name, which was started to keep databases of tests that failed, and keeps none."""
+    record = registry.find(name)
+    if record is not None:
+        end(record)
+
+
 def shared_name(run: str) -> str:
     """The record's name of the environment that the workers of one pytest-xdist run share."""
     return f"xdist-{run}"
@@ -208,12 +328,12 @@ class TestLease:
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
-    def __init__(self, session: Session, name: str, test: str = "", isolation: str = "") -> None:
+    def __init__(self, session: Session, name: str, ask: handles.TestAsk, keeps_if_failed: bool = False) -> None:
         self.session = session
         self.name = name
-        self.test = test
-        self.isolation = isolation
-        self._database: Database | None = None
+        self.ask = ask
+        self._keeps_if_failed = keeps_if_failed
+        self._database: tuple[Database, Wish] | None = None
         self._redis: RedisDatabase | None = None
         self._llm: FakeLLM | None = None
         self._log_marks: dict[str, int] = {}
@@ -221,19 +341,16 @@ class TestLease:
     def database(self) -> Database:
         """The test's database, at the known state when first asked for."""
         if self._database is None:
-            from realstack.handles.database import Database
-
             self.mark_logs()
-            self._database = Database(self.session.lend_database(self.isolation))
-        return self._database
+            wish = self.session.wish(self.ask.isolation, self.ask.seeds)
+            self._database = (self.session.lend_database(wish), wish)
+        return self._database[0]
 
     def redis(self) -> RedisDatabase:
         """The test's Redis, at its seed when first asked for."""
         if self._redis is None:
-            from realstack.handles.redis import RedisDatabase
-
             self.mark_logs()
-            self._redis = RedisDatabase(self.session.lend_redis())
+            self._redis = self.session.lend_redis(self.ask.redis_seeds)
         return self._redis
 
     def llm(self) -> FakeLLM:
@@ -264,9 +381,9 @@ class TestLease:
             self._log_marks = {name: len(environment.log_lines(name)) for name in environment.endpoints}
 
     def report(self) -> list[tuple[str, str]]:
-        """Sections for a failing test's report: the services' log lines since it began, and its LLM calls."""
+        """Sections for a failing test's report: what it changed, the services' log lines, and its LLM calls."""
         environment = self.session.environment
-        sections = []
+        sections = self._changes()
         for name, mark in self._log_marks.items():
             lines = environment.log_lines(name, mark)
             if lines:
@@ -275,20 +392,50 @@ class TestLease:
             sections.append(("realstack: LLM calls", "\n".join(str(call) for call in calls)))
         return sections
 
-    def close(self) -> None:
+    def _changes(self) -> list[tuple[str, str]]:
+        sections = []
+        if self._database is not None and self._database[1].isolation != "transaction":
+            title = "realstack: what the test changed in the database"
+            sections.append((title, _told(lambda: self.session.changes_of(*self._database))))  # type: ignore[misc]
+        redis = self._redis
+        if redis is not None:
+            title = "realstack: what the test changed in Redis"
+            sections.append((title, _told(lambda: self.session.redis_changes_of(redis, self.ask.redis_seeds))))
+        return [(title, text) for title, text in sections if text]
+
+    def close(self, *, failed: bool = False) -> None:
         """Close the handles, and give back what was lent.
 
         :raises WroteInReadOnly: the test was to read only.
+        :raises NotAtKnownState: the reset did not bring its database back.
         """
         if self._llm is not None:
             self._llm.close()
         if self._redis is not None:
             self._redis.shut()
-            self.session.take_back_redis(self._redis.endpoint)
+            self.session.take_back_redis(self._redis, self.ask.redis_seeds)
         if self._database is not None:
-            self._database.shut()
-            said = self.session.take_back_database(self._database.endpoint, self.isolation)
-            self.session.notes += [f"{self.test}: {sentence}" for sentence in said]
+            database, wish = self._database
+            database.shut()
+            keep = failed and self._keeps_if_failed
+            said = self.session.take_back_database(database, wish, keep=keep)
+            if keep:
+                name = database.endpoint.database or ""
+                self.session.kept.append(name)
+                said.append(
+                    f"its database is kept: {database.endpoint.safe_url}; look at it with "
+                    f'psql "$(realstack state url {name})"'
+                )
+            self.session.notes += [f"{self.ask.name}: {sentence}" for sentence in said]
+
+
+def _told(ask: Callable[[], Changes | RedisChanges]) -> str:
+    """A short table; a failing test's report must not fail for want of it."""
+    try:
+        changes = ask()
+    except TimeoutError:
+        return "not known: a transaction of the test's is in the way"
+    return changes.text() if changes else ""
 
 
 MOST_LOG_LINES = 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from realstack.state.catalog import nearest
 
 Row = Mapping[str, Any]
+_WIDEST = 160
 
 
 class Rows(tuple[Any, ...]):
@@ -117,6 +119,23 @@ class Changes:
         ]
         lines.extend(f"sequence {name}: {before} → {after}" for name, (before, after) in self.sequences.items())
         return [*lines, *self.ddl]
+
+    def text(self, most: int = 5) -> str:
+        """A short table for a report: how much of what, then the first ``most`` rows of each table."""
+        return "\n".join(
+            [*self.lines(), *(line if len(line) <= _WIDEST else f"{line[:_WIDEST]}…" for line in self.rows(most))]
+        )
+
+    def rows(self, most: int = 5) -> list[str]:
+        """For a report: the first ``most`` rows of each table, as JSON: + inserted, - deleted, ~ before → after."""
+        lines: list[str] = []
+        for table, of in self.tables.items():
+            shown = [f"+ {json.dumps(row)}" for row in of.inserted] + [f"- {json.dumps(row)}" for row in of.deleted]
+            shown += [f"~ {json.dumps(before)} → {json.dumps(after)}" for before, after in of.updated]
+            lines += [f"{table} {line}" for line in shown[:most]]
+            if len(shown) > most:
+                lines.append(f"{table} … {len(shown) - most} more")
+        return lines
 
     def _of(self, table: str) -> TableChanges:
         if table not in self.tables and self.known_tables and table not in self.known_tables:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from realstack.errors import NotOurs
 from realstack.model import Endpoint
 from realstack.state import naming
+from realstack.state.copying import is_probed, kept_strategy, probe
 from realstack.state.database_settings import DatabaseSettings, read_database_settings, write_database_settings
 from realstack.state.server import (
     connect_for_maintenance,
-    copy_strategy,
     create_database,
     drop_database,
     our_databases,
@@ -42,6 +42,7 @@ class Databases:
         self._one_at_a_time = asyncio.Lock()
         self._connection: asyncpg.Connection | None = None
         self._strategy: str | None = None
+        self._probed = False
         self._settings = DatabaseSettings()
 
     def __repr__(self) -> str:
@@ -88,6 +89,19 @@ class Databases:
             else:
                 await drop_database(connection, name)
 
+    async def probe(self) -> None:
+        """Find out which way of copying is the fastest here, if nobody on this machine has yet; takes a moment."""
+        if self._probed:
+            return
+        async with self._one_at_a_time:
+            connection = await self._connected()
+            self._probed = True
+            self._numbers += 1
+            name = naming.clone_name(self._lender, self._numbers)
+            self._lent.add(name)  # so that a probe which is cut short leaves nothing
+            self._strategy = await probe(connection, self.endpoint, self.template.name, name)
+            self._lent.discard(name)
+
     async def close(self) -> None:
         """Drop what is still lent, and leave the server. May be called twice; a dead server is no error."""
         import asyncpg
@@ -110,7 +124,8 @@ class Databases:
             connection = await connect_for_maintenance(self.endpoint)
             try:
                 await connection.execute("SELECT pg_advisory_lock($1)", naming.lock_key(self._lender))
-                self._strategy = await copy_strategy(connection)
+                self._strategy = await kept_strategy(connection, self.endpoint)
+                self._probed = await is_probed(connection, self.endpoint)
                 self._settings = await read_database_settings(connection, self.template.name)
             except BaseException:
                 connection.terminate()
@@ -134,7 +149,7 @@ async def restore(lent: Endpoint, template: Template) -> None:
             raise NotOurs(f"the database {name!r} was not lent by realstack.", remedy="`realstack env` names those.")
         await drop_database(connection, name)
         mark = naming.mark("clone", state=template.state, used=_now())
-        strategy = await copy_strategy(connection)
+        strategy = await kept_strategy(connection, lent)
         await create_database(connection, name, template=template.name, strategy=strategy, comment=mark)
         settings = await read_database_settings(connection, template.name)
         await write_database_settings(connection, name, settings)

@@ -16,6 +16,8 @@ from realstack.services.postgres import connect_arguments
 if TYPE_CHECKING:
     import asyncpg
 
+FINGERPRINT_FORMAT = 1
+"""To be raised when the same database would get another fingerprint than before."""
 TABLES_AT_ONCE = 50
 
 # What rows look like as text must not depend on the session or the database.
@@ -111,15 +113,7 @@ async def _rows_that_differ(connection: asyncpg.Connection, rows: int) -> list[s
 
     if not await connection.fetchval("SELECT to_regclass('pg_realstack.units') IS NOT NULL"):
         return []
-    changes = await read_differences(connection)
-    lines: list[str] = []
-    for table, of in changes.tables.items():
-        shown = [f"+ {json.dumps(row)}" for row in of.inserted] + [f"- {json.dumps(row)}" for row in of.deleted]
-        shown += [f"~ {json.dumps(before)} → {json.dumps(after)}" for before, after in of.updated]
-        lines.extend(f"{table} {line}" for line in shown[:rows])
-        if len(shown) > rows:
-            lines.append(f"{table} … {len(shown) - rows} more")
-    return lines
+    return (await read_differences(connection)).rows(rows)
 
 
 @asynccontextmanager

@@ -68,6 +68,11 @@ def mark(kind: str, **facts: Any) -> str:
     return json.dumps({"realstack": MARK_VERSION, "kind": kind, **facts})
 
 
+def mark_of(facts: Mapping[str, Any]) -> str:
+    """The comment with those facts, as :func:`read_mark` gives them."""
+    return json.dumps(dict(facts))
+
+
 def read_mark(comment: str | None) -> Mapping[str, Any] | None:
     """What :func:`mark` wrote, or None for anybody else's comment."""
     try:

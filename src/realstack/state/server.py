@@ -77,9 +77,8 @@ async def create_database(
     """
     import asyncpg
 
-    how = f" STRATEGY {strategy}" if strategy else ""
     try:
-        await connection.execute(f"CREATE DATABASE {quote_name(name)} TEMPLATE {quote_name(template)}{how}")
+        await copy_database(connection, name, template, strategy)
         await set_comment(connection, name, comment)
     except asyncpg.PostgresError as problem:
         raise RealstackError(
@@ -87,6 +86,17 @@ async def create_database(
             details=notes_of(problem),
             remedy=_REMEDIES.get(str(problem.sqlstate), "look at the server's log: `realstack logs postgres`."),
         ) from problem
+
+
+async def copy_database(connection: asyncpg.Connection, name: str, template: str, strategy: str | None) -> None:
+    """CREATE DATABASE by that strategy: ``file_copy``, ``wal_log``, ``clone``, or None for the server's own."""
+    how = ""
+    if strategy == "clone":
+        await connection.execute("SET file_copy_method = clone")
+        how = " STRATEGY file_copy"
+    elif strategy:
+        how = f" STRATEGY {strategy}"
+    await connection.execute(f"CREATE DATABASE {quote_name(name)} TEMPLATE {quote_name(template)}{how}")
 
 
 async def set_comment(connection: asyncpg.Connection, name: str, comment: str) -> None:

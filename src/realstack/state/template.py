@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING
 from realstack.model import Endpoint, PostgresPlan
 from realstack.state import naming
 from realstack.state.build import EMPTY, Blueprint, built_once, is_ready, resettable, touch, unused_for
+from realstack.state.fingerprint import FINGERPRINT_FORMAT
 from realstack.state.server import (
     connect_for_maintenance,
     drop_database,
+    locked,
     locked_if_free,
     our_databases,
+    set_comment,
 )
 from realstack.state.sources import hash_of, read_steps
 
@@ -69,6 +72,40 @@ async def prepare_template(endpoint: Endpoint, plan: PostgresPlan, *, in_place: 
     finally:
         await connection.close()
     return Template(name, state, built, time.monotonic() - began, in_place)
+
+
+async def seen_fingerprint(endpoint: Endpoint, template: Template, found: str) -> str:
+    """The fingerprint (a digest) with which the template was first seen; ``found`` becomes that where there is none.
+
+    It is kept in the template's mark, and counts as long as the server and the way of taking it are the same.
+    """
+    connection = await connect_for_maintenance(endpoint)
+    try:
+        async with locked(connection, f"{template.name} fingerprint"):
+            version = connection.get_server_version()
+            taken_by = f"{FINGERPRINT_FORMAT} on {version.major}.{version.minor}"
+            facts = dict(naming.read_mark((await our_databases(connection)).get(template.name)) or {})
+            if facts.get("fingerprint_by") == taken_by:
+                return str(facts.get("fingerprint"))
+            if facts.get("ready"):
+                facts.update(fingerprint=found, fingerprint_by=taken_by)
+                await set_comment(connection, template.name, naming.mark_of(facts))
+            return found
+    finally:
+        await connection.close()
+
+
+async def why_not_in_place(endpoint: Endpoint) -> str | None:
+    """Why no database of that server can be reset in place; None where they can. Servers of ours always can."""
+    if endpoint.provider != "external":
+        return None
+    connection = await connect_for_maintenance(endpoint)
+    try:
+        if not await connection.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
+            return "the declared user is no superuser, which reset in place needs"
+    finally:
+        await connection.close()
+    return None
 
 
 async def _found_or_built(connection: asyncpg.Connection, endpoint: Endpoint, wanted: Blueprint) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from realstack.state.changes import Changes, Row, Rows, TableChanges
 from realstack.state.reset.sql import changed_rows
+from realstack.state.reset.units import qualified
 
 if TYPE_CHECKING:
     import asyncpg
@@ -75,17 +76,23 @@ async def _changes_of(connection: asyncpg.Connection, unit: Any) -> TableChanges
             kinds["deleted" if new is None else "inserted"].append(new or old or {})
         else:
             kinds["updated"].append((old, new))
-    order = _order(unit["key"] or unit["columns"])
-    masks = {}
-    for column, default in await connection.fetch(_DEFAULTS, f'"{unit["schema"]}"."{unit["name"]}"'):
-        if mask := await _mask(connection, default):
-            masks[column] = mask
+    order = order_by(unit["key"] or unit["columns"])
+    masks = await masks_of(connection, unit["schema"], unit["name"])
     return TableChanges(
         Rows(sorted(kinds["inserted"], key=order)),
         Rows(sorted(kinds["updated"], key=lambda pair: order(pair[0]))),
         Rows(sorted(kinds["deleted"], key=order)),
         masks,
     )
+
+
+async def masks_of(connection: asyncpg.Connection, schema: str, name: str) -> dict[str, str]:
+    """By column of that table: what stands for its values in a snapshot, where they differ from run to run."""
+    masks = {}
+    for column, default in await connection.fetch(_DEFAULTS, qualified(schema, name)):
+        if mask := await _mask(connection, default):
+            masks[column] = mask
+    return masks
 
 
 async def _mask(connection: asyncpg.Connection, default: str) -> str | None:
@@ -95,8 +102,8 @@ async def _mask(connection: asyncpg.Connection, default: str) -> str | None:
     return None
 
 
-def _order(columns: Iterable[str]) -> Any:
-    """Numbers as numbers, all else as JSON writes it."""
+def order_by(columns: Iterable[str]) -> Any:
+    """A key to sort rows by those columns: numbers as numbers, all else as JSON writes it."""
 
     def place(row: Row) -> list[tuple[bool, float, str]]:
         values = [row.get(column) for column in columns]
