@@ -155,7 +155,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
     session = handles.current()
     try:
-        lines = session.environment.summary()
+        lines = session.summary()
     except RealstackError as problem:
         lines = f"could not start: {problem}".splitlines()
         handles.could_not_start()
@@ -247,7 +247,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     outcome = session.config.stash[_outcome]
     if ours is not None:
         if output is not None and ours.started:
-            output["realstack"] = ours.environment.summary()
+            output["realstack"] = ours.summary()
             output["realstack_notes"] = ours.notes
             output["realstack_kept"] = (ours.started_up, ours.kept)
         outcome.setdefault("notes", []).extend(ours.notes)

@@ -19,9 +19,11 @@ import typer
 from realstack import registry
 from realstack.cli import exit_codes
 from realstack.cli.progress import Progress
+from realstack.cli.standing import required
+from realstack.cli.state import app as state_app
 from realstack.config import Settings, load_settings
 from realstack.environment import Environment, reset_standing, why_not_attach
-from realstack.errors import NoEnvironment, RealstackError
+from realstack.errors import RealstackError
 from realstack.handles.session import Session, up_name
 from realstack.keeper import end, ensure_kept
 from realstack.watchdog import sweep
@@ -32,6 +34,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(state_app, name="state")
 
 ProviderOption = Annotated[
     str | None, typer.Option("--provider", help="auto, embedded, containers, compose or external.")
@@ -121,7 +125,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")] = False,
 ) -> None:
     """The log lines of the services that are up."""
-    settings, record = _required()
+    settings, record = required()
     environment = _environment(settings, record)
     names = service or list(environment.endpoints)
     for name in names:
@@ -143,7 +147,7 @@ def env(
     style: Annotated[Literal["shell", "dotenv", "json"], typer.Option("--format", help="How to print them.")] = "shell",
 ) -> None:
     """The variables by which an application finds the services that are up: eval "$(realstack env)"."""
-    settings, record = _required()
+    settings, record = required()
     variables = _environment(settings, record).environ(**record.standing)
     match style:
         case "json":
@@ -177,7 +181,7 @@ def run(context: typer.Context, provider: ProviderOption = None) -> None:
 @app.command()
 def reset() -> None:
     """Bring the database and the Redis that `realstack env` names back to the known state."""
-    settings, record = _required()
+    settings, record = required()
     asyncio.run(reset_standing(settings, record))
     typer.echo("reset to the known state")
 
@@ -193,14 +197,6 @@ def doctor(as_json: JsonOption = False) -> None:
     else:
         render(findings)
     raise typer.Exit(exit_codes.FAILED if any(finding.state == "bad" for finding in findings) else exit_codes.FINE)
-
-
-def _required() -> tuple[Settings, registry.Record]:
-    settings = load_settings()
-    record = registry.find(up_name(settings))
-    if record is None or not record.ready:
-        raise NoEnvironment(f"nothing is up for {settings.root}.", remedy="start it with `realstack up`.")
-    return settings, record
 
 
 def _environment(settings: Settings, record: registry.Record) -> Environment:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from realstack.handles.connections import POOL_SIZE
 from realstack.handles.per_loop import PerLoop
 from realstack.model import Endpoint, Secret
 from realstack.services.postgres import connect_arguments
@@ -18,7 +19,6 @@ from realstack.services.postgres import connect_arguments
 if TYPE_CHECKING:
     from realstack.state.changes import Changes
 
-MAX_SIZE = 10
 CLOSE_WITHIN_S = 2.0
 
 
@@ -29,10 +29,13 @@ class Database(asyncpg.Pool):  # type: ignore[misc] # asyncpg types its Pool for
     works; `url` and `endpoint` say where it is. It lives as long as the test that it was lent to.
     """
 
-    __slots__ = ("_ask_changes", "_pools", "endpoint")
+    __slots__ = ("_ask_changes", "_max_size", "_pools", "endpoint")
 
-    def __init__(self, endpoint: Endpoint, ask_changes: Callable[[], Awaitable[Changes]]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, ask_changes: Callable[[], Awaitable[Changes]], max_size: int = POOL_SIZE
+    ) -> None:
         self.endpoint = endpoint
+        self._max_size = max_size
         self._ask_changes = ask_changes
         self._pools: PerLoop[asyncpg.Pool] = PerLoop(self._open, self._shut)
 
@@ -52,7 +55,7 @@ class Database(asyncpg.Pool):  # type: ignore[misc] # asyncpg types its Pool for
         return await self._ask_changes()
 
     async def _open(self) -> asyncpg.Pool:
-        return await asyncpg.create_pool(min_size=0, max_size=MAX_SIZE, **connect_arguments(self.endpoint))
+        return await asyncpg.create_pool(min_size=0, max_size=self._max_size, **connect_arguments(self.endpoint))
 
     async def _shut(self, pool: asyncpg.Pool) -> None:
         """Close ``pool``; connections that a test never gave back are cut."""
@@ -148,7 +151,7 @@ class Database(asyncpg.Pool):  # type: ignore[misc] # asyncpg types its Pool for
 
     def get_max_size(self) -> int:
         """How many connections a loop may open."""
-        return MAX_SIZE
+        return self._max_size
 
     def get_idle_size(self) -> int:
         """How many open connections are not in use, in all loops."""

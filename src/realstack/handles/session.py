@@ -16,6 +16,7 @@ from realstack.config import Settings, load_settings, past_proxy
 from realstack.environment import Environment, Event, attach, running_environment, why_not_attach
 from realstack.errors import RealstackError
 from realstack.handles.background import BackgroundLoop
+from realstack.handles.connections import ConnectionBudget
 from realstack.keeper import end, ensure_kept
 from realstack.model import FAKE_LLM, POSTGRES, REDIS, Endpoint
 
@@ -114,6 +115,18 @@ class Session:
                     raise
             return self._environment
 
+    def summary(self) -> list[str]:
+        """What runs where, why, how long it took, and how many connections the workers may open, a line each."""
+        lines = self.environment.summary()
+        if POSTGRES in self.environment.endpoints:
+            lines.append(str(self._connections()))
+        return lines
+
+    def _connections(self) -> ConnectionBudget:
+        limit = self.environment.endpoint(POSTGRES).options.get("max_connections", "0")
+        workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1") if self._shared is not None else "1"
+        return ConnectionBudget(int(limit), int(workers))
+
     @property
     def test(self) -> TestLease:
         """What the running test holds. It ends with :meth:`end_test`."""
@@ -165,7 +178,7 @@ class Session:
             return TransactionDatabase(endpoint)
         from realstack.handles.database import Database
 
-        return Database(endpoint, lambda: self._loop.ask(lender.changes(endpoint)))
+        return Database(endpoint, lambda: self._loop.ask(lender.changes(endpoint)), self._connections().pool_size)
 
     def take_back_database(self, lent: Database, wish: Wish | None = None, *, keep: bool = False) -> list[str]:
         """The end of :meth:`lend_database`; what there is to say of it. Its connections must be closed."""

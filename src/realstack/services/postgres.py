@@ -42,16 +42,19 @@ class Postgres:
         )
 
     async def probe(self, endpoint: Endpoint) -> Endpoint:
-        """Connect with the real credentials to the real database and ask for the version."""
+        """Connect with the real credentials to the real database; ask for the version, and how many may connect."""
         import asyncpg
 
         connection = await asyncpg.connect(**connect_arguments(endpoint), timeout=_CONNECT_TIMEOUT_S)
         try:
-            version = await connection.fetchval("select current_setting('server_version')")
+            version, limit = await connection.fetchrow(
+                "select current_setting('server_version'), current_setting('max_connections')"
+            )
         finally:
             await connection.close()
         # Debian appends its own revision: "15.18 (Debian 15.18-0+deb12u1)".
-        return replace(endpoint, version=str(version).split(" ", 1)[0])
+        options = {**endpoint.options, "max_connections": limit}
+        return replace(endpoint, version=str(version).split(" ", 1)[0], options=options)
 
     def environment(self, endpoint: Endpoint) -> Mapping[str, str]:
         """``DATABASE_URL`` and the variables of libpq."""

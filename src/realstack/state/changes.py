@@ -99,14 +99,15 @@ class Changes:
         """Counts by table and kind."""
         return {table: changes.counts() for table, changes in self.tables.items()}
 
-    def snapshot(self) -> dict[str, dict[str, list[Any]]]:
-        """All rows, with values that differ from run to run masked: fit to be kept and compared."""
+    def snapshot(self, *, masked: bool = True) -> dict[str, dict[str, list[Any]]]:
+        """All rows, with values that differ from run to run masked (``<now()>``): fit to be kept and compared."""
         found: dict[str, dict[str, list[Any]]] = {}
         for table, of in self.tables.items():
+            masks = of.masks if masked else {}
             kinds: dict[str, list[Any]] = {
-                "inserted": [_masked(row, of.masks) for row in of.inserted],
-                "updated": [[_masked(row, of.masks) for row in pair] for pair in of.updated],
-                "deleted": [_masked(row, of.masks) for row in of.deleted],
+                "inserted": [_masked(row, masks) for row in of.inserted],
+                "updated": [[_masked(row, masks) for row in pair] for pair in of.updated],
+                "deleted": [_masked(row, masks) for row in of.deleted],
             }
             found[table] = {kind: rows for kind, rows in kinds.items() if rows}
         return found

@@ -63,4 +63,5 @@ def project(
     monkeypatch.setenv("REALSTACK_HOME", str(tmp_path_factory.mktemp("home")))
     for name in ("REALSTACK_PROVIDER", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_TESTRUNUID", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly")  # but where a test asks for it
     return Project(pytester)
