@@ -16,7 +16,7 @@ from pathlib import Path
 from realstack.errors import MigrationFailed, RealstackError, SeedFailed
 from realstack.model import PostgresPlan
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 """Part of every hash. To be raised when realstack makes another state of the same sources."""
 
 KINDS = {".sql": "sql", ".csv": "csv", ".jsonl": "jsonl", ".yaml": "yaml", ".yml": "yaml"}
@@ -42,7 +42,8 @@ class Step:
     """One thing to apply. ``kind`` is a value of :data:`KINDS`, ``alembic`` or ``python``.
 
     ``path`` is the file to apply (alembic: its ini file; python: the plan's root). ``argument`` is alembic's
-    revision or python's ``module:function``. ``inputs`` are all files whose content counts.
+    revision or python's ``module:function``. ``inputs`` are all files whose content counts, ``counts`` what else does.
+    ``now`` is the instant from which times count, as ISO text.
     """
 
     phase: Phase
@@ -51,6 +52,8 @@ class Step:
     path: Path
     argument: str = ""
     inputs: tuple[Path, ...] = ()
+    counts: tuple[str, ...] = ()
+    now: str = ""
 
 
 def read_steps(plan: PostgresPlan) -> list[Step]:
@@ -66,17 +69,20 @@ def read_steps(plan: PostgresPlan) -> list[Step]:
     return steps
 
 
-def hash_of(steps: Sequence[Step], *, root: Path, server_major: int) -> str:
-    """64 hex digits that differ if anything differs that the state is made from: names, order or bytes."""
+def hash_of(steps: Sequence[Step], *, root: Path, server_version: str) -> str:
+    """64 hex digits that differ if anything differs that the state is made from: names, order or bytes.
+
+    ``server_version`` is the exact one, such as ``17.6``: a minor version may store and compute otherwise.
+    """
     digest = hashlib.sha256()
 
     def add(part: bytes) -> None:
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
 
-    add(f"realstack state {STATE_FORMAT} postgres {server_major}".encode())
+    add(f"realstack state {STATE_FORMAT} postgres {server_version}".encode())
     for step in steps:
-        for text in (step.phase.value, step.kind, step.shown, step.argument):
+        for text in (step.phase.value, step.kind, step.shown, step.argument, step.now, *step.counts):
             add(text.encode())
         for path in step.inputs:
             add(shown_path(path, root).encode())
