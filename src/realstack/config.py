@@ -13,6 +13,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ class Settings:
 class _Postgres:
     migrations: tuple[str, ...] = ()
     seed: tuple[str, ...] = ()
+    now: str = ""
     disposable: bool = False
     bin: str = ""
 
@@ -148,7 +150,9 @@ def load_settings(
         isolation=str(given.get("isolation") or environ.get("REALSTACK_ISOLATION") or table.isolation),
         ready_within_s=_seconds("ready_within_s", given, environ, table.ready_within_s),
         pull_within_s=_seconds("pull_within_s", given, environ, table.pull_within_s),
-        postgres=PostgresPlan(root, table.postgres.migrations, table.postgres.seed),
+        postgres=PostgresPlan(
+            root, table.postgres.migrations, table.postgres.seed, _instant(table.postgres.now, where)
+        ),
         redis=RedisPlan(root, table.redis.seed),
         scenarios=tuple(_existing(root / path, where) for path in table.fake_llm.scenarios),
         postgres_bin=root / table.postgres.bin if table.postgres.bin else None,
@@ -299,6 +303,19 @@ def _seconds(key: str, given: Mapping[str, Any], environ: Mapping[str, str], def
     if not 0 < value < 86_400:
         raise SettingsError(f"{key} must be a number of seconds above 0, not {text!r}.", remedy=f"correct {variable}.")
     return value
+
+
+def _instant(text: str, where: str) -> str:
+    if not text:
+        return ""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as problem:
+        raise SettingsError(
+            f"{where}: tool.realstack.postgres.now must be an instant, not {text!r}.",
+            remedy='write it as "2025-01-31T12:00:00Z".',
+        ) from problem
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).isoformat()
 
 
 def _addresses(services: Iterable[str], environ: Mapping[str, str]) -> dict[str, Secret]:

@@ -33,7 +33,12 @@ async def apply_steps(endpoint: Endpoint, steps: Sequence[Step], root: Path) -> 
             if connection is None:
                 # The files change what statements mean, and DISCARD ALL drops prepared ones: none is to be kept.
                 connection = await asyncpg.connect(**connect_arguments(endpoint), statement_cache_size=0)
-            await _apply_file(connection, step)
+            if step.kind == "factory":
+                from realstack.state.seed_factory import apply_factory
+
+                await apply_factory(connection, step, endpoint, root)
+            else:
+                await _apply_file(connection, step)
             # A dump ends with an empty search_path; the next file must not inherit that.
             await connection.execute("DISCARD ALL")
     finally:

@@ -29,7 +29,7 @@ async def apply_yaml(connection: asyncpg.Connection, step: Step) -> None:
     """
     import asyncpg
 
-    at = At(step.shown, step.phase.error)
+    at = At(step.shown, step.phase.error, now=step.now)
     root = at.root(step.path)
     if root is None:
         return

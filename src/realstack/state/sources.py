@@ -11,13 +11,21 @@ from configparser import Error as ConfigError
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from realstack.errors import MigrationFailed, RealstackError, SeedFailed
 from realstack.model import PostgresPlan
+from realstack.state.factory_name import FORM, read_factory_name
 
 STATE_FORMAT = 2
 """Part of every hash. To be raised when realstack makes another state of the same sources."""
+
+DEFAULT_NOW = "2025-01-01T00:00:00+00:00"
+"""When factories run, if the settings name no instant."""
+
+RANDOM_LIBRARIES = ("polyfactory", "faker", "factory-boy", "numpy", "sqlalchemy", "pydantic")
+"""Another version of these may make other rows of the same seed."""
 
 KINDS = {".sql": "sql", ".csv": "csv", ".jsonl": "jsonl", ".yaml": "yaml", ".yml": "yaml"}
 
@@ -39,7 +47,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to apply. ``kind`` is a value of :data:`KINDS`, ``alembic`` or ``python``.
+    """One thing to apply. ``kind`` is a value of :data:`KINDS`, ``alembic``, ``python`` or ``factory``.
 
     ``path`` is the file to apply (alembic: its ini file; python: the plan's root). ``argument`` is alembic's
     revision or python's ``module:function``. ``inputs`` are all files whose content counts, ``counts`` what else does.
@@ -65,7 +73,7 @@ def read_steps(plan: PostgresPlan) -> list[Step]:
     steps: list[Step] = []
     for phase, sources in ((Phase.MIGRATIONS, plan.migrations), (Phase.SEED, plan.seed)):
         for source in sources:
-            steps.extend(_steps_of(source, phase, plan.root))
+            steps.extend(_steps_of(source, phase, plan.root, plan.now))
     return steps
 
 
@@ -134,16 +142,18 @@ def _natural(name: str) -> tuple[object, ...]:
     return (*((int(part), "") if part.isdigit() else (-1, part) for part in parts), name)
 
 
-def _steps_of(source: str, phase: Phase, root: Path) -> Iterator[Step]:
+def _steps_of(source: str, phase: Phase, root: Path, now: str) -> Iterator[Step]:
     if source.startswith("alembic:"):
         yield _alembic(source, phase, root)
     elif source.startswith("python:"):
         yield _python(source, phase, root)
+    elif source.startswith("factory:"):
+        yield _factory(source, phase, root, now)
     else:
-        yield from _files(source, phase, root)
+        yield from _files(source, phase, root, now)
 
 
-def _files(source: str, phase: Phase, root: Path) -> Iterator[Step]:
+def _files(source: str, phase: Phase, root: Path, now: str) -> Iterator[Step]:
     path = root / source
     if path.is_dir():
         if (path / "env.py").is_file() and (path / "versions").is_dir():
@@ -163,18 +173,18 @@ def _files(source: str, phase: Phase, root: Path) -> Iterator[Step]:
         problem, remedy = missing_path(source, path)
         raise phase.error(problem, remedy=remedy)
     for file in paths:
-        yield _file(file, phase, root)
+        yield _file(file, phase, root, now)
 
 
-def _file(path: Path, phase: Phase, root: Path) -> Step:
+def _file(path: Path, phase: Phase, root: Path, now: str) -> Step:
     shown = shown_path(path, root)
     kind = KINDS.get(path.suffix.lower())
     if kind is None:
         raise phase.error(
             f"{shown}: a source of this kind is not known.",
-            remedy=f"known are {', '.join(KINDS)}, alembic:path/alembic.ini and python:module:function.",
+            remedy=f"known are {', '.join(KINDS)}, alembic:path/alembic.ini, python:module:name, factory:module:name.",
         )
-    return Step(phase, kind, shown, path, inputs=(path,))
+    return Step(phase, kind, shown, path, inputs=(path,), now=now if kind == "yaml" else "")
 
 
 def _alembic(source: str, phase: Phase, root: Path) -> Step:
@@ -215,6 +225,31 @@ def _python(source: str, phase: Phase, root: Path) -> Step:
     module, _, function = source.removeprefix("python:").partition(":")
     if not module or not function:
         raise phase.error(f"{source}: this names no function.", remedy='write it as "python:package.module:function".')
+    inputs = _package(source, module, phase, root)
+    return Step(phase, "python", source, root, argument=f"{module}:{function}", inputs=inputs)
+
+
+def _factory(source: str, phase: Phase, root: Path, now: str) -> Step:
+    argument = source.removeprefix("factory:").strip()
+    name = read_factory_name(argument)
+    if name is None:
+        raise phase.error(f"{source}: this names no factory.", remedy=f"write it as {FORM}.")
+    inputs = _package(source, name.module, phase, root)
+    libraries = tuple(f"{each} {version_of(each)}" for each in RANDOM_LIBRARIES)
+    counts = (f"python {sys.version_info.major}.{sys.version_info.minor}", *libraries)
+    return Step(phase, "factory", source, root, argument, inputs, counts, now or DEFAULT_NOW)
+
+
+def version_of(library: str) -> str:
+    """Its installed version; empty if it is not installed."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""
+
+
+def _package(source: str, module: str, phase: Phase, root: Path) -> tuple[Path, ...]:
+    """All files of the package that ``module`` is in, or its own."""
     path = _module_file(module, root)
     if path is None:
         raise phase.error(
@@ -222,8 +257,7 @@ def _python(source: str, phase: Phase, root: Path) -> Step:
             remedy="correct the name; the folder of pyproject.toml is on the import path, and its src/ too.",
         )
     in_package = "." in module or path.name == "__init__.py"
-    inputs = sorted(path.parent.rglob("*.py")) if in_package else [path]
-    return Step(phase, "python", source, root, argument=f"{module}:{function}", inputs=tuple(inputs))
+    return tuple(sorted(path.parent.rglob("*.py"))) if in_package else (path,)
 
 
 def _module_file(module: str, root: Path) -> Path | None:
