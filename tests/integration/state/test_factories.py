@@ -283,10 +283,7 @@ async def test_two_builds_of_every_kind_of_source_have_the_same_fingerprint(
     write("s/2_users.csv", "email\ncsv\n")
     write("s/users.jsonl", '{"email": "jsonl"}\n')
     write("s/rows.yaml", "users:\n- &y {email: yaml, seen: !time -3d}\nruns:\n- {owner: *y}\n")
-    write(
-        "app/by_hand.py",
-        "import random\nasync def seed(connection):\n    await connection.execute('insert into rooms (name) values ($1)', str([random.random(), hash('x')]))\n",
-    )
+    write("app/by_hand.py", BY_HAND)
     factories = ("seeds:yielded", "seeds:chance*3 -> users", "models:instances", "models:UserInFactory*5")
     seed = ("s", "python:app.by_hand:seed", *(f"factory:app.{each}" for each in factories))
     plan = replace(plan, seed=seed, now="2025-01-31T12:00:00+00:00")
