@@ -41,7 +41,8 @@ class Settings:
 
     ``addresses`` maps service names to given URLs (``REALSTACK_POSTGRES_URL`` …). ``environ`` maps variable
     names to templates such as ``{postgres.url}`` for applications that want other names.
-    ``disposable`` names the services whose given address is declared fit for throwing away.
+    ``disposable`` names the services whose given address is declared fit for throwing away. ``mask``, ``unmasked``
+    and ``not_captured`` say what a captured seed holds of which column and table; ``mask_salt`` is the masks' key.
     """
 
     root: Path
@@ -60,6 +61,10 @@ class Settings:
     environ: Mapping[str, str] = field(default_factory=dict)
     addresses: Mapping[str, Secret] = field(default_factory=dict)
     disposable: frozenset[str] = frozenset()
+    mask: Mapping[str, str] = field(default_factory=dict)
+    unmasked: tuple[str, ...] = ()
+    not_captured: tuple[str, ...] = ()
+    mask_salt: Secret | None = None
 
     def spec(self, name: str) -> ServiceSpec:
         """The declaration of that service.
@@ -98,6 +103,15 @@ class _Redis:
 
 
 @dataclass(frozen=True, slots=True)
+class _Seed:
+    """What ``realstack seed capture`` does to columns, for everybody who captures in this project."""
+
+    mask: Mapping[str, str] = field(default_factory=dict)
+    unmasked: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _FakeLLM:
     scenarios: tuple[str, ...] = ()
 
@@ -114,6 +128,7 @@ class _Table:
     pull_within_s: float = 300.0
     postgres: _Postgres = field(default_factory=_Postgres)
     redis: _Redis = field(default_factory=_Redis)
+    seed: _Seed = field(default_factory=_Seed)
     fake_llm: _FakeLLM = field(default_factory=_FakeLLM)
     environ: Mapping[str, str] = field(default_factory=dict)
 
@@ -159,6 +174,10 @@ def load_settings(
         environ=table.environ,
         addresses=_addresses(services, environ),
         disposable=_disposable(table, environ),
+        mask=table.seed.mask,
+        unmasked=table.seed.unmasked,
+        not_captured=table.seed.exclude,
+        mask_salt=Secret(environ["REALSTACK_MASK_SALT"]) if environ.get("REALSTACK_MASK_SALT") else None,
     )
     _ = settings.specs  # an unknown service is an error now, not at the start
     return settings

@@ -19,6 +19,7 @@ import typer
 from realstack import registry
 from realstack.cli import exit_codes
 from realstack.cli.progress import Progress
+from realstack.cli.seed import seed
 from realstack.config import Settings, load_settings
 from realstack.environment import Environment, reset_standing, why_not_attach
 from realstack.errors import NoEnvironment, RealstackError
@@ -32,6 +33,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(seed, name="seed")
 
 ProviderOption = Annotated[
     str | None, typer.Option("--provider", help="auto, embedded, containers, compose or external.")

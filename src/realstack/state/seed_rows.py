@@ -77,15 +77,7 @@ class Row:
 
     def json(self) -> str:
         """The row as the server reads it."""
-        if self.text or not self.exact:
-            return self.text or json.dumps(self.values)
-        pairs = ((json.dumps(name), value) for name, value in self.values.items())
-        return f"{{{', '.join(f'{name}: {v if isinstance(v, Json) else json.dumps(v)}' for name, v in pairs)}}}"
-
-    @property
-    def exact(self) -> bool:
-        """Whether a value is JSON that must stay as it is."""
-        return any(isinstance(value, Json) for value in self.values.values())
+        return self.text or json.dumps(self.values)
 
     def shown(self) -> str:
         """For errors."""
@@ -118,7 +110,7 @@ class RowWriter:
         await savepoint.start()
         columns, target = tuple(group[0].values), group[0].target
         try:
-            exact = any(row.exact for row in group)
+            exact = _made_exact(group)
             statement = _statement(table, columns, returning=target is not None, exact=exact)
             made = await self.connection.fetch(statement, _records(group))
         except asyncpg.PostgresError as problem:
@@ -154,7 +146,9 @@ class RowWriter:
 
     async def _alone(self, table: Table, row: Row) -> None:
         async with self.connection.transaction():
-            await self.connection.execute(_statement(table, tuple(row.values), exact=row.exact), _records([row]))
+            await self.connection.execute(
+                _statement(table, tuple(row.values), exact=_made_exact([row])), _records([row])
+            )
 
     async def _unreadable(self, table: Table, row: Row, problem: asyncpg.PostgresError) -> str:
         """The column whose type does not take its value; empty if that is not the problem."""
@@ -163,12 +157,12 @@ class RowWriter:
         if not str(problem.sqlstate).startswith("22"):
             return ""
         for column, value in row.values.items():
-            alone = Row(row.where, {column: value})
-            kind = "json" if alone.exact else "jsonb"
-            query = f"SELECT ({kind}_populate_record(NULL::{table.quoted}, $1)).{quote_name(column)}"
+            query = f"SELECT (jsonb_populate_record(NULL::{table.quoted}, $1)).{quote_name(column)}"
             try:
                 async with self.connection.transaction():
-                    await self.connection.execute(query, alone.json())
+                    await self.connection.execute(
+                        query, value if isinstance(value, Json) else json.dumps({column: value})
+                    )
             except asyncpg.PostgresError:
                 return column
         return ""
@@ -282,14 +276,37 @@ def _records(rows: Sequence[Row]) -> str:
     return f"[{','.join(row.json() for row in rows)}]"
 
 
-def _statement(table: Table, columns: tuple[str, ...], *, returning: bool = False, exact: bool = False) -> str:
-    kind = "json" if exact else "jsonb"  # jsonb would lose how a json column spells it
+def _made_exact(rows: Sequence[Row]) -> frozenset[str]:
+    """The columns that hold JSON as it stands in any of ``rows``; it is made so in all of them."""
+    exact = frozenset(name for row in rows for name, value in row.values.items() if isinstance(value, Json))
+    for row in rows if exact else ():
+        for name in exact:
+            if row.values[name] is not None and not isinstance(row.values[name], Json):
+                row.values[name] = Json(json.dumps(row.values[name]))
+    return exact
+
+
+def _statement(
+    table: Table, columns: tuple[str, ...], *, returning: bool = False, exact: frozenset[str] = frozenset()
+) -> str:
     returned = " RETURNING to_jsonb(r)" if returning else ""
     if not columns:
         # A row of nothing but defaults.
         return f"INSERT INTO {table.quoted} AS r SELECT FROM jsonb_array_elements($1){returned}"
     names = ", ".join(quote_name(column) for column in columns)
-    return (
-        f"INSERT INTO {table.quoted} AS r ({names}) OVERRIDING SYSTEM VALUE "  # noqa: S608 - quoted names
-        f"SELECT {names} FROM {kind}_populate_recordset(NULL::{table.quoted}, $1){returned}"
-    )
+    if exact:
+        # What populates a record makes NULL of JSON's null, and spells a json column anew; so that comes as text.
+        values = (f"(e.row ->> {_text(each)})::json" if each in exact else f"p.{quote_name(each)}" for each in columns)
+        rest = " - ".join(["e.row", *(_text(each) for each in sorted(exact))])
+        chosen = (
+            f"SELECT {', '.join(values)} FROM jsonb_array_elements($1) WITH ORDINALITY AS e (row, nr), "  # noqa: S608 - quoted names
+            f"jsonb_populate_record(NULL::{table.quoted}, {rest}) AS p ORDER BY e.nr"
+        )
+    else:
+        chosen = f"SELECT {names} FROM jsonb_populate_recordset(NULL::{table.quoted}, $1)"  # noqa: S608 - quoted names
+    return f"INSERT INTO {table.quoted} AS r ({names}) OVERRIDING SYSTEM VALUE {chosen}{returned}"
+
+
+def _text(name: str) -> str:
+    escaped = name.replace("'", "''")
+    return f"'{escaped}'"

@@ -184,11 +184,11 @@ def _excluded(schema: Schema, names: Sequence[str]) -> frozenset[int]:
 
 async def _rows(connection: asyncpg.Connection, table: CapturedTable, places: set[Place]) -> Rows:
     """The texts that the server has for the values of these rows."""
-    columns = "".join(f", {quote_name(column.name)}::text" for column in table.columns)
+    columns = "".join(f", t.{quote_name(column.name)}::text" for column in table.columns)
     query = (
         f"SELECT 1{columns} FROM {table.source} AS t "  # noqa: S608 - quoted names
         "JOIN unnest($1::oid[], $2::text[]) AS k (o, p) ON t.tableoid = k.o AND t.ctid = k.p::tid "
-        f"ORDER BY {order_of(table)}"
+        f"ORDER BY {order_of(table, 't.')}"
     )
     found = await connection.fetch(query, [place[0] for place in places], [place[1] for place in places])
     return [tuple(row)[1:] for row in found]

@@ -11,7 +11,7 @@ from typing import Any
 from realstack.state.capture.tables import TEXTS, Column
 
 _WORD = re.compile(r"\w+")
-_ANYWHERE = _WORD.findall("email phone password passwd secret username firstname lastname surname fullname")
+_ANYWHERE: list[str] = _WORD.findall("email phone password passwd secret username firstname lastname surname fullname")
 _WORDS = frozenset(
     _WORD.findall(
         "mail mobile telephone tel fax name address street zip zipcode postcode postal city ip pwd passphrase token "
@@ -40,7 +40,8 @@ def word_in(name: str) -> str:
     for pair in pairwise(words):
         if "_".join(pair) in _PAIRS:
             return " ".join(pair)
-    return next((word for word in words if word in _WORDS), "")
+    found: Iterator[str] = (word for word in words if word in _WORDS)
+    return next(found, "")
 
 
 def looks_personal(column: Column, values: Iterable[str | None]) -> str:

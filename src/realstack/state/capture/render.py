@@ -32,7 +32,7 @@ def value(column: Column, text: str | None) -> str:
         return "null"
     if column.base == "bool" or column.base in INTEGERS:
         return text
-    if column.base == "jsonb" and text == json.dumps(json.loads(text), ensure_ascii=False):
+    if column.base == "jsonb" and text != "null" and text == json.dumps(json.loads(text), ensure_ascii=False):
         return _shown(text)  # JSON is YAML, where its numbers lose nothing on their way through Python
     if column.base in ("json", "jsonb"):
         return f"!json {quoted(text)}"

@@ -74,7 +74,7 @@ async def _root_places(
 
     condition = f" WHERE ({root.where}\n)" if root.where else ""
     limit = f" LIMIT {most}" if most is not None else ""
-    query = f"SELECT tableoid::oid, ctid::text FROM {table.source} AS t{condition} ORDER BY {order_of(table)}{limit}"  # noqa: S608
+    query = f"SELECT tableoid::oid, ctid::text FROM {table.source}{condition} ORDER BY {order_of(table)}{limit}"  # noqa: S608
     try:
         async with connection.transaction():
             return {(row[0], row[1]) for row in await connection.fetch(query)}
@@ -104,6 +104,6 @@ async def _across(
     return {(row[0], row[1]) for row in rows}
 
 
-def order_of(table: CapturedTable, alias: str = "t") -> str:
+def order_of(table: CapturedTable, prefix: str = "") -> str:
     """For ORDER BY: the primary key, or the rows' places."""
-    return ", ".join(f"{alias}.{quote_name(column)}" for column in table.key) or f"{alias}.tableoid, {alias}.ctid"
+    return ", ".join(f"{prefix}{quote_name(column)}" for column in table.key) or f"{prefix}tableoid, {prefix}ctid"
