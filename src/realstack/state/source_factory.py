@@ -232,11 +232,11 @@ def _batch(factory: type, count: int) -> Iterable[Any]:
     if hasattr(factory, "__mapper__"):
         from polyfactory.factories.sqlalchemy_factory import SQLAlchemyFactory as Maker
     elif hasattr(factory, "model_fields"):
-        from polyfactory.factories.pydantic_factory import ModelFactory as Maker  # type: ignore[assignment]
+        from polyfactory.factories.pydantic_factory import ModelFactory as Maker
     elif dataclasses.is_dataclass(factory):
-        from polyfactory.factories import DataclassFactory as Maker  # type: ignore[assignment]
+        from polyfactory.factories import DataclassFactory as Maker
     elif hasattr(factory, "__attrs_attrs__"):
-        from polyfactory.factories.attrs_factory import AttrsFactory as Maker  # type: ignore[assignment]
+        from polyfactory.factories.attrs_factory import AttrsFactory as Maker
     else:
         raise NotRowsError(f"{factory.__name__} is a class, and neither a factory nor a model")
     made: Iterable[Any] = Maker.create_factory(factory).batch(count)

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from realstack.model import Endpoint
-from realstack.state.sources import Step, shown_path
+from realstack.state.sources import DEFAULT_NOW, Step, shown_path
 
 MOST_OUTPUT_LINES = 15
 
@@ -30,7 +30,7 @@ async def run_source(step: Step, endpoint: Endpoint, root: Path, *, rows_to: Pat
         "kind": step.kind,
         "target": str(step.path),
         "argument": step.argument,
-        "now": step.now,
+        "now": step.now or DEFAULT_NOW,
         "rows_to": str(rows_to) if rows_to else "",
         "endpoint": {
             "url": str(endpoint.url),

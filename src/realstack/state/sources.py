@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from configparser import ConfigParser
 from configparser import Error as ConfigError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +22,7 @@ STATE_FORMAT = 2
 """Part of every hash. To be raised when realstack makes another state of the same sources."""
 
 DEFAULT_NOW = "2025-01-01T00:00:00+00:00"
-"""When factories run, if the settings name no instant."""
+"""The instant at which factories run, where the plan names none."""
 
 RANDOM_LIBRARIES = ("polyfactory", "faker", "factory-boy", "numpy", "sqlalchemy", "pydantic")
 """Another version of these may make other rows of the same seed."""
@@ -51,7 +51,7 @@ class Step:
 
     ``path`` is the file to apply (alembic: its ini file; python: the plan's root). ``argument`` is alembic's
     revision or python's ``module:function``. ``inputs`` are all files whose content counts, ``counts`` what else does.
-    ``now`` is the instant from which times count, as ISO text.
+    ``now`` is the instant from which times count, as ISO text; empty if the plan names none.
     """
 
     phase: Phase
@@ -73,7 +73,7 @@ def read_steps(plan: PostgresPlan) -> list[Step]:
     steps: list[Step] = []
     for phase, sources in ((Phase.MIGRATIONS, plan.migrations), (Phase.SEED, plan.seed)):
         for source in sources:
-            steps.extend(_steps_of(source, phase, plan.root, plan.now))
+            steps.extend(replace(step, now=plan.now) for step in _steps_of(source, phase, plan.root))
     return steps
 
 
@@ -142,18 +142,18 @@ def _natural(name: str) -> tuple[object, ...]:
     return (*((int(part), "") if part.isdigit() else (-1, part) for part in parts), name)
 
 
-def _steps_of(source: str, phase: Phase, root: Path, now: str) -> Iterator[Step]:
+def _steps_of(source: str, phase: Phase, root: Path) -> Iterator[Step]:
     if source.startswith("alembic:"):
         yield _alembic(source, phase, root)
     elif source.startswith("python:"):
         yield _python(source, phase, root)
     elif source.startswith("factory:"):
-        yield _factory(source, phase, root, now)
+        yield _factory(source, phase, root)
     else:
-        yield from _files(source, phase, root, now)
+        yield from _files(source, phase, root)
 
 
-def _files(source: str, phase: Phase, root: Path, now: str) -> Iterator[Step]:
+def _files(source: str, phase: Phase, root: Path) -> Iterator[Step]:
     path = root / source
     if path.is_dir():
         if (path / "env.py").is_file() and (path / "versions").is_dir():
@@ -173,10 +173,10 @@ def _files(source: str, phase: Phase, root: Path, now: str) -> Iterator[Step]:
         problem, remedy = missing_path(source, path)
         raise phase.error(problem, remedy=remedy)
     for file in paths:
-        yield _file(file, phase, root, now)
+        yield _file(file, phase, root)
 
 
-def _file(path: Path, phase: Phase, root: Path, now: str) -> Step:
+def _file(path: Path, phase: Phase, root: Path) -> Step:
     shown = shown_path(path, root)
     kind = KINDS.get(path.suffix.lower())
     if kind is None:
@@ -184,7 +184,7 @@ def _file(path: Path, phase: Phase, root: Path, now: str) -> Step:
             f"{shown}: a source of this kind is not known.",
             remedy=f"known are {', '.join(KINDS)}, alembic:path/alembic.ini, python:module:name, factory:module:name.",
         )
-    return Step(phase, kind, shown, path, inputs=(path,), now=now if kind == "yaml" else "")
+    return Step(phase, kind, shown, path, inputs=(path,))
 
 
 def _alembic(source: str, phase: Phase, root: Path) -> Step:
@@ -229,7 +229,7 @@ def _python(source: str, phase: Phase, root: Path) -> Step:
     return Step(phase, "python", source, root, argument=f"{module}:{function}", inputs=inputs)
 
 
-def _factory(source: str, phase: Phase, root: Path, now: str) -> Step:
+def _factory(source: str, phase: Phase, root: Path) -> Step:
     argument = source.removeprefix("factory:").strip()
     name = read_factory_name(argument)
     if name is None:
@@ -237,7 +237,7 @@ def _factory(source: str, phase: Phase, root: Path, now: str) -> Step:
     inputs = _package(source, name.module, phase, root)
     libraries = tuple(f"{each} {version_of(each)}" for each in RANDOM_LIBRARIES)
     counts = (f"python {sys.version_info.major}.{sys.version_info.minor}", *libraries)
-    return Step(phase, "factory", source, root, argument, inputs, counts, now or DEFAULT_NOW)
+    return Step(phase, "factory", source, root, argument, inputs, counts)
 
 
 def version_of(library: str) -> str:

@@ -1,5 +1,6 @@
 """Rows that factories make: in their tables, parents first, the same in every build."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -26,6 +27,12 @@ create table users (
 );
 create table runs (id serial primary key, owner int not null references users, note text);
 create table rooms (id serial primary key, name text);
+create table logs (
+    id uuid primary key default gen_random_uuid(), "made At" timestamptz(3) default now(),
+    day date default current_date, at timestamp default (now() at time zone 'utc'), noted text default 'now()',
+    soon timestamptz default now() + '1 day',
+    wall timestamptz default clock_timestamp(), plain time default localtime(0)
+);
 create table guests (room int references rooms, guest int references users, primary key (room, guest));
 """
 
@@ -279,10 +286,13 @@ async def test_a_factory_makes_as_many_rows_as_its_name_says(
 async def test_two_builds_of_every_kind_of_source_have_the_same_fingerprint(
     postgres: Endpoint, plan: PostgresPlan, write: Write
 ) -> None:
-    write("s/1.sql", "insert into users (email, seen) values ('sql', '2025-01-01Z');")
+    write("s/1.sql", "insert into users (email, seen) values ('sql', '2025-01-01Z'); insert into logs default values;")
     write("s/2_users.csv", "email\ncsv\n")
     write("s/users.jsonl", '{"email": "jsonl"}\n')
-    write("s/rows.yaml", "users:\n- &y {email: yaml, seen: !time -3d}\nruns:\n- {owner: *y}\n")
+    write(
+        "s/rows.yaml",
+        "logs:\n- {}\n- {noted: yes}\nusers:\n- &y {email: yaml, seen: !time -3d}\nruns:\n- {owner: *y}\n",
+    )
     write("app/by_hand.py", BY_HAND)
     factories = ("seeds:yielded", "seeds:chance*3 -> users", "models:instances", "models:UserInFactory*5")
     seed = ("s", "python:app.by_hand:seed", *(f"factory:app.{each}" for each in factories))
@@ -290,7 +300,34 @@ async def test_two_builds_of_every_kind_of_source_have_the_same_fingerprint(
     first, second = await built(postgres, plan), await built(postgres, plan)
     assert first.difference(second) == []
     later = await built(postgres, replace(plan, now="2025-02-28T12:00:00+00:00"))
-    assert first.difference(later) == ["rows public.users differ: as many (15), others"]
+    assert first.difference(later) == [
+        "rows public.logs differ: as many (3), others",
+        "rows public.users differ: as many (15), others",
+    ]
+
+
+async def test_defaults_of_the_clock_count_from_the_plans_instant_and_are_put_back(
+    postgres: Endpoint, plan: PostgresPlan, write: Write
+) -> None:
+    write("logs.yaml", "logs:\n- {}\n")
+    bare = await built(postgres, replace(plan, now="2025-01-31T12:00:00+00:00"))
+    plan = replace(plan, seed=("logs.yaml",), now="2025-01-31T13:00:00+01:00")
+    seeded = await built(postgres, plan)
+    assert bare.difference(seeded) == ["rows public.logs differ: 0 → 1"]
+    async with made(postgres, plan, "logs.yaml") as connection:
+        row = await connection.fetchrow("select to_jsonb(logs) - 'id' from logs")
+        assert json.loads(row[0]) == {
+            "made At": "2025-01-31T12:00:00+00:00",
+            "day": "2025-01-31",
+            "at": "2025-01-31T12:00:00",
+            "noted": "now()",
+            "soon": "2025-02-01T12:00:00+00:00",
+            "wall": "2025-01-31T12:00:00+00:00",
+            "plain": "12:00:00",
+        }
+        assert (await connection.fetchval("select id from logs")).version == 4
+        await connection.execute("insert into logs default values")
+        assert await connection.fetchval("select count(distinct wall) from logs") == 2
 
 
 LINES = {name: text.splitlines() for name, text in (("app/seeds.py", PLAIN), ("app/models.py", MODELS))}
