@@ -142,7 +142,7 @@ create table alembic_version (version_num text);
 SHOP_ROWS = """
 insert into orgs select i, 'o' || i from generate_series(1, 3) i;
 insert into users values (1, 1, null, 'a'), (2, 1, 1, 'b'), (3, 2, 2, 'c'), (4, 3, 4, 'd');
-insert into runs values (10, 3, 'x'), (11, 4, 'y'), (12, null, 'z');
+insert into runs values (10, 3, 'x'), (11, 4, 'y'), (12, null, 'z'), (13, 2, 'w');
 insert into steps values (10, 1), (10, 2), (11, 1);
 insert into notes values (1, 10, 2, 'n'), (2, null, null, 'm');
 insert into alembic_version values ('abc');
@@ -162,11 +162,15 @@ insert into alembic_version values ('abc');
             {"roots": [Root("notes"), Root("orgs", "id = 3")]},
             {"orgs": 3, "users": 3, "runs": 1, "steps": 1, "notes": 2},
         ),
+        (
+            {"roots": [Root("users", "id = 3"), Root("users", "id = 2")], "with_children": True},
+            {"orgs": 2, "users": 3, "runs": 2, "steps": 2, "notes": 1},
+        ),
         ({"roots": [Root("runs")], "rows": 1}, {"orgs": 2, "users": 3, "runs": 1}),
-        ({"exclude": ["orgs", "notes"]}, {"users": 4, "runs": 3, "steps": 3}),
-        ({}, {"orgs": 3, "users": 4, "runs": 3, "steps": 3, "notes": 2}),
+        ({"exclude": ["orgs", "notes"]}, {"users": 4, "runs": 4, "steps": 3}),
+        ({}, {"orgs": 3, "users": 4, "runs": 4, "steps": 3, "notes": 2}),
     ],
-    ids=["parents", "children", "self", "composite key", "limit", "exclude", "all"],
+    ids=["parents", "children", "self", "composite key", "a parent that is chosen too", "limit", "exclude", "all"],
 )
 async def test_what_the_chosen_rows_refer_to_comes_along(
     source: Source, changes: dict[str, object], counts: dict[str, int]

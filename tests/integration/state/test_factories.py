@@ -163,6 +163,7 @@ def bad():
     yield User(email="b")
     again = User(email="a")
     yield again
+    yield User(email="c")
 
 class UserFactory(SQLAlchemyFactory[User]):
     __set_relationships__ = False

@@ -51,19 +51,21 @@ async def chosen_places(
             raise RealstackError(f"--table: there is no table {root.table!r}.", remedy=nearest(root.table, names))
         down.append((table.oid, await _root_places(connection, table, root, most)))
     up: list[tuple[int, set[Place]]] = []
+    descended: dict[int, set[Place]] = {}
     while down or up:
         of_children = not up
         oid, places = up.pop() if up else down.pop()
+        if of_children:
+            places = places - descended.setdefault(oid, set())
+            descended[oid] |= places
         new = places - chosen.setdefault(oid, set())
         chosen[oid] |= new
         for key in schema.foreign_keys:
             if key.child == oid and key.parent not in without and new:
                 up.append((key.parent, await _across(connection, schema, key, new, to_parent=True)))
             # Children only of what was chosen itself: those of every parent would bring the whole database.
-            if with_children and of_children and key.parent == oid and key.child not in without:
-                found = await _across(connection, schema, key, places, to_parent=False)
-                if found - chosen.get(key.child, set()):
-                    down.append((key.child, found))
+            if with_children and of_children and key.parent == oid and key.child not in without and places:
+                down.append((key.child, await _across(connection, schema, key, places, to_parent=False)))
     return {oid: places for oid, places in chosen.items() if places}
 
 
