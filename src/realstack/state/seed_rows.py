@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from realstack.errors import RealstackError
 from realstack.state.catalog import Table, advance_sequences, find_table, no_such_table, quote_name
+from realstack.state.insert_statement import insert_statement
 from realstack.state.report import at_column, column_of, missing_key, notes_of, one_line, remedy_for, shortened
 from realstack.state.sources import Step
 
@@ -111,7 +112,7 @@ class RowWriter:
         columns, target = tuple(group[0].values), group[0].target
         try:
             exact = _made_exact(group)
-            statement = _statement(table, columns, returning=target is not None, exact=exact)
+            statement = insert_statement(table, columns, returning=target is not None, exact=exact)
             made = await self.connection.fetch(statement, _records(group))
         except asyncpg.PostgresError as problem:
             await savepoint.rollback()
@@ -147,7 +148,7 @@ class RowWriter:
     async def _alone(self, table: Table, row: Row) -> None:
         async with self.connection.transaction():
             await self.connection.execute(
-                _statement(table, tuple(row.values), exact=_made_exact([row])), _records([row])
+                insert_statement(table, tuple(row.values), exact=_made_exact([row])), _records([row])
             )
 
     async def _unreadable(self, table: Table, row: Row, problem: asyncpg.PostgresError) -> str:
@@ -284,29 +285,3 @@ def _made_exact(rows: Sequence[Row]) -> frozenset[str]:
             if row.values[name] is not None and not isinstance(row.values[name], Json):
                 row.values[name] = Json(json.dumps(row.values[name]))
     return exact
-
-
-def _statement(
-    table: Table, columns: tuple[str, ...], *, returning: bool = False, exact: frozenset[str] = frozenset()
-) -> str:
-    returned = " RETURNING to_jsonb(r)" if returning else ""
-    if not columns:
-        # A row of nothing but defaults.
-        return f"INSERT INTO {table.quoted} AS r SELECT FROM jsonb_array_elements($1){returned}"
-    names = ", ".join(quote_name(column) for column in columns)
-    if exact:
-        # What populates a record makes NULL of JSON's null, and spells a json column anew; so that comes as text.
-        values = (f"(e.row ->> {_text(each)})::json" if each in exact else f"p.{quote_name(each)}" for each in columns)
-        rest = " - ".join(["e.row", *(_text(each) for each in sorted(exact))])
-        chosen = (
-            f"SELECT {', '.join(values)} FROM jsonb_array_elements($1) WITH ORDINALITY AS e (row, nr), "  # noqa: S608 - quoted names
-            f"jsonb_populate_record(NULL::{table.quoted}, {rest}) AS p ORDER BY e.nr"
-        )
-    else:
-        chosen = f"SELECT {names} FROM jsonb_populate_recordset(NULL::{table.quoted}, $1)"  # noqa: S608 - quoted names
-    return f"INSERT INTO {table.quoted} AS r ({names}) OVERRIDING SYSTEM VALUE {chosen}{returned}"
-
-
-def _text(name: str) -> str:
-    escaped = name.replace("'", "''")
-    return f"'{escaped}'"
