@@ -10,7 +10,7 @@ values ('{"a":  1.0, "a": 2, "b": [1e5]}',
     '[1.5,)', '[1,5)', '{[1,2),[5,)}');
 insert into everything (ia, ta, tza, ja, ma, pa, matrix, pt, tv, x, o, ch, nm, mo, rc)
 values ('{1,null,3}', '{"a b","null",null,"","x\"y"}', '{"2024-01-01 00:00:00+00"}', array['{"a": 1}'::jsonb, '2'],
-    '{sad,"so so"}', array[(1, 'x')::pair, null], '{{1,2},{3,4}}', '(1,2.5)', 'a:1 b:2', '<a>b</a>', 7, 'z', 'nm', 12.34,
+    '{sad,"so so"}', array[(1, 'x')::pair, null], '{{1,2},{3,4}}', '(1,2.5)', 'a:1 b:2', null, 7, 'z', 'nm', 12.34,
     'no_key');
 insert into everything (n, exact, f, r, b, s, t, v, c, ci, d, ts, tz, ti, ttz, iv, bin, js, jb, ip, net, vb, m, p, sm, dc, co)
 values (0, 0.000, '-0', 1e-30, false, 0, '', '', '', '', 'infinity', '1999-01-01', 'epoch', '00:00', '00:00Z', '0', '',
