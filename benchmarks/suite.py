@@ -10,7 +10,7 @@ no test of the same contestant is subtracted, so what remains is the tests. Roun
 - `truncate + reseed`: TRUNCATE of all tables, then the seed's rows again.
 - `template clone`: CREATE DATABASE … TEMPLATE (FILE_COPY) and DROP for each test, one maintenance connection.
 - `pgtestdb's scheme`: that again as pgtestdb has it: a template named by a hash and made under an advisory lock, and
-  for each test a connection to the server, a look whether the template is there, the server's own copy strategy, a pool.
+  for each test a connection to the server, a look whether the template is there, the server's own way of copying.
 - `pytest-postgresql`: its `postgresql_noproc` and `postgresql` fixtures, with psycopg.
 """
 
@@ -38,7 +38,9 @@ SCHEMA = "\n".join(
     f"CREATE INDEX ON t{n} (n);"
     for n in range(TABLES)
 )
-SEED = "\n".join(f"INSERT INTO t{n} (name, n) SELECT 'row ' || i, i FROM generate_series(1, {ROWS}) i;" for n in range(TABLES))
+SEED = "\n".join(
+    f"INSERT INTO t{n} (name, n) SELECT 'row ' || i, i FROM generate_series(1, {ROWS}) i;" for n in range(TABLES)
+)
 
 TESTS = """
 import pytest
@@ -84,11 +86,15 @@ async def db(base):
     yield base
 """
 
-TRUNCATE = NOTHING.replace("nothing_", "truncate_").replace(
-    "    yield base\n",
-    "    yield base\n"
-    '    await base.execute("TRUNCATE " + ", ".join(f"t{n}" for n in range(TABLES)) + " RESTART IDENTITY;" + SEED)\n',
-).replace("@pytest_asyncio", f"TABLES = {TABLES}\n\n@pytest_asyncio", 1)
+TRUNCATE = (
+    NOTHING.replace("nothing_", "truncate_")
+    .replace(
+        "    yield base\n",
+        "    yield base\n"
+        '    await base.execute("TRUNCATE " + ", ".join(f"t{n}" for n in range(TABLES)) + " RESTART IDENTITY;" + SEED)\n',
+    )
+    .replace("@pytest_asyncio", f"TABLES = {TABLES}\n\n@pytest_asyncio", 1)
+)
 
 CLONE = """
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -236,7 +242,17 @@ def run(contestant: Contestant, folder: Path, file: str, workers: int, url: str)
         "REALSTACK_HOME": str(folder / "home"),
         "PYTHONDONTWRITEBYTECODE": "",
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *contestant.arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:randomly",
+        *contestant.arguments,
+    ]
     command += [file, *(("-n", str(workers)) if workers > 1 else ())]
     began = time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=600, check=False)

@@ -13,6 +13,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ class Settings:
 
     ``addresses`` maps service names to given URLs (``REALSTACK_POSTGRES_URL`` …). ``environ`` maps variable
     names to templates such as ``{postgres.url}`` for applications that want other names.
-    ``disposable`` names the services whose given address is declared fit for throwing away.
+    ``disposable`` names the services whose given address is declared fit for throwing away. ``mask``, ``unmasked``
+    and ``not_captured`` say what a captured seed holds of which column and table; ``mask_salt`` is the masks' key.
     """
 
     root: Path
@@ -59,6 +61,10 @@ class Settings:
     environ: Mapping[str, str] = field(default_factory=dict)
     addresses: Mapping[str, Secret] = field(default_factory=dict)
     disposable: frozenset[str] = frozenset()
+    mask: Mapping[str, str] = field(default_factory=dict)
+    unmasked: tuple[str, ...] = ()
+    not_captured: tuple[str, ...] = ()
+    mask_salt: Secret | None = None
 
     def spec(self, name: str) -> ServiceSpec:
         """The declaration of that service.
@@ -85,6 +91,7 @@ class Settings:
 class _Postgres:
     migrations: tuple[str, ...] = ()
     seed: tuple[str, ...] = ()
+    now: str = ""
     disposable: bool = False
     bin: str = ""
 
@@ -93,6 +100,15 @@ class _Postgres:
 class _Redis:
     seed: tuple[str, ...] = ()
     disposable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Seed:
+    """What ``realstack seed capture`` does to columns, for everybody who captures in this project."""
+
+    mask: Mapping[str, str] = field(default_factory=dict)
+    unmasked: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +128,7 @@ class _Table:
     pull_within_s: float = 300.0
     postgres: _Postgres = field(default_factory=_Postgres)
     redis: _Redis = field(default_factory=_Redis)
+    seed: _Seed = field(default_factory=_Seed)
     fake_llm: _FakeLLM = field(default_factory=_FakeLLM)
     environ: Mapping[str, str] = field(default_factory=dict)
 
@@ -148,13 +165,19 @@ def load_settings(
         isolation=str(given.get("isolation") or environ.get("REALSTACK_ISOLATION") or table.isolation),
         ready_within_s=_seconds("ready_within_s", given, environ, table.ready_within_s),
         pull_within_s=_seconds("pull_within_s", given, environ, table.pull_within_s),
-        postgres=PostgresPlan(root, table.postgres.migrations, table.postgres.seed),
+        postgres=PostgresPlan(
+            root, table.postgres.migrations, table.postgres.seed, _instant(table.postgres.now, where)
+        ),
         redis=RedisPlan(root, table.redis.seed),
         scenarios=tuple(_existing(root / path, where) for path in table.fake_llm.scenarios),
         postgres_bin=root / table.postgres.bin if table.postgres.bin else None,
         environ=table.environ,
         addresses=_addresses(services, environ),
         disposable=_disposable(table, environ),
+        mask=table.seed.mask,
+        unmasked=table.seed.unmasked,
+        not_captured=table.seed.exclude,
+        mask_salt=Secret(environ["REALSTACK_MASK_SALT"]) if environ.get("REALSTACK_MASK_SALT") else None,
     )
     _ = settings.specs  # an unknown service is an error now, not at the start
     return settings
@@ -299,6 +322,19 @@ def _seconds(key: str, given: Mapping[str, Any], environ: Mapping[str, str], def
     if not 0 < value < 86_400:
         raise SettingsError(f"{key} must be a number of seconds above 0, not {text!r}.", remedy=f"correct {variable}.")
     return value
+
+
+def _instant(text: str, where: str) -> str:
+    if not text:
+        return ""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as problem:
+        raise SettingsError(
+            f"{where}: tool.realstack.postgres.now must be an instant, not {text!r}.",
+            remedy='write it as "2025-01-31T12:00:00Z".',
+        ) from problem
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).isoformat()
 
 
 def _addresses(services: Iterable[str], environ: Mapping[str, str]) -> dict[str, Secret]:

@@ -212,12 +212,14 @@ class PostgresPlan:
     """What makes the known state of Postgres: sources in the order in which they apply.
 
     A source is a folder or file below ``root`` (``db/migrations``, ``db/seed.sql``, ``*.csv``, ``*.yaml``),
-    ``alembic:path/to/alembic.ini``, or ``python:package.module:function``.
+    ``alembic:path/to/alembic.ini``, ``python:package.module:function``, or ``factory:package.module:name``.
+    ``now`` is the instant from which relative times and factories' clocks count, as ISO text; empty if none is set.
     """
 
     root: Path
     migrations: tuple[str, ...] = ()
     seed: tuple[str, ...] = ()
+    now: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,9 @@ def test_a_nested_projects_own_table_wins_over_the_outer_one(project: Path) -> N
         ('[tool.realstack]\ncompose_file = "nowhere.yml"', "does not exist"),
         ('[tool.realstack.fake_llm]\nscenarios = ["nowhere.yml"]', "does not exist"),
         ("[tool.realstack", "is not valid TOML"),
+        ('[tool.realstack.postgres]\nnow = "soon"', "must be an instant"),
+        ("[tool.realstack.seed]\nmasks = {}", "did you mean 'mask'?"),
+        ('[tool.realstack.seed]\nmask = ["users.email"]', "must be a table of strings"),
     ],
 )
 def test_a_wrong_setting_is_refused_and_the_remedy_named(project: Path, text: str, named: str) -> None:
@@ -110,6 +113,28 @@ def test_one_path_may_stand_for_a_list_of_one(project: Path) -> None:
 def test_the_applications_own_database_url_is_never_taken(project: Path) -> None:
     environ = {"DATABASE_URL": "postgresql://live/db", "REALSTACK_REDIS_URL": "redis://127.0.0.1:1/0"}
     assert load_settings(project, environ=environ).addresses == {"redis": "redis://127.0.0.1:1/0"}
+
+
+@pytest.mark.parametrize(
+    ("text", "now"),
+    [
+        ("", ""),
+        ('now = "2025-01-31"', "2025-01-31T00:00:00+00:00"),
+        ('now = "2025-01-31T12:00+02:00"', "2025-01-31T12:00:00+02:00"),
+    ],
+)
+def test_the_instant_of_the_seed_is_read_with_its_zone_or_as_utc(project: Path, text: str, now: str) -> None:
+    write(project, f"[tool.realstack.postgres]\n{text}")
+    assert load_settings(project, environ={}).postgres.now == now
+
+
+def test_what_a_capture_does_is_read_from_the_file_and_its_salt_from_the_environment(project: Path) -> None:
+    table = 'mask = {"*.email" = "email"}\nunmasked = "teams.name"\nexclude = ["countries"]'
+    write(project, f"[tool.realstack.seed]\n{table}")
+    found = load_settings(project, environ={"REALSTACK_MASK_SALT": "hunter2"})
+    assert (found.mask, found.unmasked, found.not_captured) == ({"*.email": "email"}, ("teams.name",), ("countries",))
+    assert found.mask_salt == "hunter2"
+    assert "hunter2" not in repr(found)
 
 
 def test_a_given_address_does_not_show_in_the_settings_repr(project: Path) -> None:

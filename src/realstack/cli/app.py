@@ -19,6 +19,7 @@ import typer
 from realstack import registry
 from realstack.cli import exit_codes
 from realstack.cli.progress import Progress
+from realstack.cli.seed import seed
 from realstack.cli.standing import required
 from realstack.cli.state import app as state_app
 from realstack.config import Settings, load_settings
@@ -35,6 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.add_typer(seed, name="seed")
 app.add_typer(state_app, name="state")
 
 ProviderOption = Annotated[

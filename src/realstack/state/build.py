@@ -44,6 +44,11 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
 ORDER BY c.oid
 """
+# The language plpgsql is in every database, and its version has never changed.
+_EXTENSIONS = """
+SELECT a.name, a.default_version FROM pg_extension e JOIN pg_available_extensions a ON a.name = e.extname
+WHERE a.name <> 'plpgsql' ORDER BY a.name
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +73,9 @@ async def built_once(connection: asyncpg.Connection, endpoint: Endpoint, wanted:
     name = wanted.name
     async with locked(connection, name):
         databases = await our_databases(connection)
-        if is_ready(databases.get(name)):
+        if await is_current(connection, databases.get(name)):
             return False
-        if name in databases:  # its maker was killed
+        if name in databases:  # its maker was killed, or the server has other extensions since
             if not naming.is_ours(name, databases[name]):
                 raise NotOurs(
                     f"the database {name!r} has the name of our template, but somebody else's comment.",
@@ -85,6 +90,17 @@ def is_ready(comment: str | None) -> bool:
     """Whether the template of that comment was built to its end."""
     facts = naming.read_mark(comment)
     return facts is not None and facts.get("ready") is True
+
+
+async def is_current(connection: asyncpg.Connection, comment: str | None) -> bool:
+    """Whether the template of that comment is whole, and the server would still make its extensions the same."""
+    if not is_ready(comment):
+        return False
+    noted = (naming.read_mark(comment) or {}).get("extensions") or {}
+    if not noted:
+        return True
+    query = "SELECT name, default_version FROM pg_available_extensions WHERE name = ANY ($1)"
+    return dict(await connection.fetch(query, [*noted])) == noted
 
 
 def resettable(state: str) -> str:
@@ -127,7 +143,7 @@ async def _build(connection: asyncpg.Connection, endpoint: Endpoint, wanted: Blu
         await apply_steps(inside, wanted.steps, wanted.root)
         if wanted.in_place:
             await _make_resettable(inside)
-        await _settle(inside)
+        facts["extensions"] = await _settle(inside)
         # Nobody may be connected to a database while it is copied: close it to all.
         await connection.execute(f"ALTER DATABASE {quote_name(name)} IS_TEMPLATE true ALLOW_CONNECTIONS false")
         await set_comment(connection, name, naming.mark("template", ready=True, **facts))
@@ -148,8 +164,11 @@ async def _make_resettable(endpoint: Endpoint) -> None:
         await connection.close()
 
 
-async def _settle(endpoint: Endpoint) -> None:
-    """Statistics for real plans, rows that no later reader must mark, and the relation cache that copies inherit."""
+async def _settle(endpoint: Endpoint) -> dict[str, str]:
+    """Statistics for real plans, rows that no later reader must mark, and the relation cache that copies inherit.
+
+    Gives the extensions that are in use, each with the version that the server makes by default.
+    """
     import asyncpg
 
     connection = await asyncpg.connect(**connect_arguments(endpoint))
@@ -158,10 +177,12 @@ async def _settle(endpoint: Endpoint) -> None:
         tables = ", ".join(row[0] for row in await connection.fetch(_OWN_TABLES))
         if tables:
             await connection.execute(f"VACUUM (FREEZE, ANALYZE) {tables}")
+        extensions = dict(await connection.fetch(_EXTENSIONS))
     finally:
         await connection.close()
     connection = await asyncpg.connect(**connect_arguments(endpoint))  # its start writes pg_internal.init
     await connection.close()
+    return extensions
 
 
 def _now() -> str:

@@ -10,15 +10,17 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from realstack.errors import RealstackError
 from realstack.model import Endpoint, PostgresPlan
 from realstack.state import naming
-from realstack.state.build import Blueprint, built_once, is_ready, resettable, touch
+from realstack.state.build import Blueprint, built_once, is_current, resettable, touch
 from realstack.state.server import (
     connect_for_maintenance,
     our_databases,
+    server_version,
 )
 from realstack.state.sources import hash_of, read_steps
 from realstack.state.template import Template, prepare_template
@@ -71,9 +73,9 @@ async def _plain(endpoint: Endpoint, template: Template, plan: PostgresPlan) -> 
 async def _layer_on(
     connection: asyncpg.Connection, below: Template, plan: PostgresPlan, source: str, *, in_place: bool
 ) -> Blueprint:
-    steps = await asyncio.to_thread(read_steps, PostgresPlan(plan.root, seed=(source,)))
-    major = connection.get_server_version().major
-    own = await asyncio.to_thread(hash_of, steps, root=plan.root, server_major=major)
+    steps = await asyncio.to_thread(read_steps, replace(plan, migrations=(), seed=(source,)))
+    version = server_version(connection)
+    own = await asyncio.to_thread(hash_of, steps, root=plan.root, server_version=version)
     state = hashlib.sha256(f"{own} on {below.state}".encode()).hexdigest()
     if in_place:
         state = resettable(state)
@@ -83,7 +85,7 @@ async def _layer_on(
 async def _found_or_built(connection: asyncpg.Connection, endpoint: Endpoint, layer: Blueprint) -> bool:
     name = layer.name
     databases = await our_databases(connection)
-    if is_ready(databases.get(name)):
+    if await is_current(connection, databases.get(name)):
         await touch(connection, name, databases[name])
         return False
     return await built_once(connection, endpoint, layer)

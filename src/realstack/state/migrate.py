@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realstack.model import Endpoint
 from realstack.services.postgres import connect_arguments
-from realstack.state.sources import Step
+from realstack.state.seed_clock import clock_stands_still
+from realstack.state.sources import Phase, Step
 
 if TYPE_CHECKING:
     import asyncpg
@@ -22,23 +24,33 @@ async def apply_steps(endpoint: Endpoint, steps: Sequence[Step], root: Path) -> 
     """
     import asyncpg
 
-    connection: asyncpg.Connection | None = None
+    # The files change what statements mean, and DISCARD ALL drops prepared ones: none is to be kept.
+    connection = await asyncpg.connect(**connect_arguments(endpoint), statement_cache_size=0)
     try:
-        for step in steps:
-            if step.kind in ("alembic", "python"):
-                from realstack.state.source_process import run_source
-
-                await run_source(step, endpoint, root)
-                continue
-            if connection is None:
-                # The files change what statements mean, and DISCARD ALL drops prepared ones: none is to be kept.
-                connection = await asyncpg.connect(**connect_arguments(endpoint), statement_cache_size=0)
-            await _apply_file(connection, step)
-            # A dump ends with an empty search_path; the next file must not inherit that.
-            await connection.execute("DISCARD ALL")
+        async with AsyncExitStack() as stack:
+            at_rest = False
+            for step in steps:
+                if step.phase is Phase.SEED and step.now and not at_rest:
+                    await stack.enter_async_context(clock_stands_still(connection, step.now))
+                    at_rest = True
+                await _apply(connection, step, endpoint, root)
     finally:
-        if connection is not None:
-            await connection.close()
+        await connection.close()
+
+
+async def _apply(connection: asyncpg.Connection, step: Step, endpoint: Endpoint, root: Path) -> None:
+    if step.kind in ("alembic", "python"):
+        from realstack.state.source_process import run_source
+
+        await run_source(step, endpoint, root)
+    elif step.kind == "factory":
+        from realstack.state.seed_factory import apply_factory
+
+        await apply_factory(connection, step, endpoint, root)
+    else:
+        await _apply_file(connection, step)
+        # A dump ends with an empty search_path; the next file must not inherit that.
+        await connection.execute("DISCARD ALL")
 
 
 async def _apply_file(connection: asyncpg.Connection, step: Step) -> None:

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from realstack.state.catalog import Table, advance_sequences, no_such_column
-from realstack.state.report import notes_of, one_line, remedy_for
+from realstack.state.report import at_column, column_of, missing_key, notes_of, one_line, remedy_for, shortened
 from realstack.state.seed_rows import table_of_file
 from realstack.state.sources import Step
 
@@ -43,15 +43,29 @@ async def apply_csv(connection: asyncpg.Connection, step: Step) -> None:
             )
             await advance_sequences(connection, table, set(header))
     except asyncpg.PostgresError as problem:
-        found = _COPY_LINE.search(str(getattr(problem, "context", None) or ""))
-        line = int(found[1]) if found else 1
-        lines = text.splitlines()
-        shown = [f"{line} | {lines[line - 1]}"] if line <= len(lines) else []
+        line = _line_of(problem, text, header)
+        lines = text.split("\n")  # not splitlines(): values may hold characters at which that splits
+        shown = [f"{line} | {shortened(lines[line - 1].rstrip())}"] if line <= len(lines) else []
         raise step.phase.error(
-            f"{step.shown}:{line}: {one_line(problem)}",
+            f"{step.shown}:{line}: {one_line(problem)}{at_column(column_of(problem))}",
             details=[*shown, *notes_of(problem)],
             remedy=remedy_for(problem),
         ) from problem
+
+
+def _line_of(problem: BaseException, text: str, header: list[str]) -> int:
+    """The line that the server names, or that of the row whose parent it did not find."""
+    if found := _COPY_LINE.search(str(getattr(problem, "context", None) or "")):
+        return int(found[1])
+    missing = missing_key(problem)
+    reader = csv.reader(io.StringIO(text, newline=""))
+    begins = 1
+    for row in reader:
+        values = dict(zip(header, row, strict=False))
+        if begins > 1 and missing and all(values.get(name) == key for name, key in missing.items()):
+            return begins
+        begins = reader.line_num + 1
+    return 1
 
 
 def _text(step: Step) -> str:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from realstack.errors import RealstackError
 from realstack.state.catalog import Table, advance_sequences, find_table, no_such_table, quote_name
-from realstack.state.report import notes_of, one_line, remedy_for
+from realstack.state.insert_statement import insert_statement
+from realstack.state.report import at_column, column_of, missing_key, notes_of, one_line, remedy_for, shortened
 from realstack.state.sources import Step
 
 if TYPE_CHECKING:
@@ -55,21 +56,33 @@ class Lookup:
     columns: dict[str, Any]
 
 
+class Json(str):
+    """A column's JSON as it stands, to the last digit and blank."""
+
+    __slots__ = ()
+
+
 @dataclass(slots=True)
 class Row:
     """One row of a seed and where it stands. Values may be, or hold, a :class:`Target` or a :class:`Lookup`.
 
     ``text`` is its JSON where the file has it as that; ``target`` is there if other rows refer to this one.
+    ``places`` are those of its columns, where they have lines of their own.
     """
 
     where: str
     values: dict[str, Any]
     text: str = ""
     target: Target | None = None
+    places: dict[str, str] = field(default_factory=dict)
 
     def json(self) -> str:
         """The row as the server reads it."""
         return self.text or json.dumps(self.values)
+
+    def shown(self) -> str:
+        """For errors."""
+        return shortened(json.dumps(self.values, ensure_ascii=False, default=str))
 
 
 class RowWriter:
@@ -98,9 +111,9 @@ class RowWriter:
         await savepoint.start()
         columns, target = tuple(group[0].values), group[0].target
         try:
-            made = await self.connection.fetch(
-                _statement(table, columns, returning=target is not None), _records(group)
-            )
+            exact = _made_exact(group)
+            statement = insert_statement(table, columns, returning=target is not None, exact=exact)
+            made = await self.connection.fetch(statement, _records(group))
         except asyncpg.PostgresError as problem:
             await savepoint.rollback()
             raise await self._culprit(table, group, problem) from problem
@@ -113,17 +126,47 @@ class RowWriter:
         import asyncpg
 
         culprit = group[0]
-        for row in group:
-            try:
-                await self.connection.execute(_statement(table, tuple(row.values)), _records([row]))
-            except asyncpg.PostgresError as of_row:
-                culprit, problem = row, of_row
-                break
+        if missing := missing_key(problem):
+            # The server looks for parents once all rows are in; alone, a row may lack one that comes below it.
+            refers = (row for row in group if all(str(row.values.get(name)) == key for name, key in missing.items()))
+            culprit = next(refers, culprit)
+        else:
+            for row in group:
+                try:
+                    await self._alone(table, row)
+                except asyncpg.PostgresError as of_row:
+                    culprit, problem = row, of_row
+                    break
+        column = column_of(problem) or await self._unreadable(table, culprit, problem)
+        where = culprit.places.get(column, culprit.where)
         return self.error(
-            f"{culprit.where}: a row of {table.name!r} does not fit: {one_line(problem)}",
-            details=[f"row: {json.dumps(culprit.values, ensure_ascii=False)}", *notes_of(problem)],
+            f"{where}: a row of {table.name!r} does not fit: {one_line(problem)}{at_column(column)}",
+            details=[f"row: {culprit.shown()}", *notes_of(problem)],
             remedy=remedy_for(problem),
         )
+
+    async def _alone(self, table: Table, row: Row) -> None:
+        async with self.connection.transaction():
+            await self.connection.execute(
+                insert_statement(table, tuple(row.values), exact=_made_exact([row])), _records([row])
+            )
+
+    async def _unreadable(self, table: Table, row: Row, problem: asyncpg.PostgresError) -> str:
+        """The column whose type does not take its value; empty if that is not the problem."""
+        import asyncpg
+
+        if not str(problem.sqlstate).startswith("22"):
+            return ""
+        for column, value in row.values.items():
+            query = f"SELECT (jsonb_populate_record(NULL::{table.quoted}, $1)).{quote_name(column)}"
+            try:
+                async with self.connection.transaction():
+                    await self.connection.execute(
+                        query, value if isinstance(value, Json) else json.dumps({column: value})
+                    )
+            except asyncpg.PostgresError:
+                return column
+        return ""
 
     async def _resolved(self, table: Table, row: Row) -> dict[str, Any]:
         keys = {found["column"]: found for found in await self.connection.fetch(_FOREIGN_KEYS, table.quoted)}
@@ -234,13 +277,11 @@ def _records(rows: Sequence[Row]) -> str:
     return f"[{','.join(row.json() for row in rows)}]"
 
 
-def _statement(table: Table, columns: tuple[str, ...], *, returning: bool = False) -> str:
-    returned = " RETURNING to_jsonb(r)" if returning else ""
-    if not columns:
-        # A row of nothing but defaults.
-        return f"INSERT INTO {table.quoted} AS r SELECT FROM jsonb_array_elements($1){returned}"
-    names = ", ".join(quote_name(column) for column in columns)
-    return (
-        f"INSERT INTO {table.quoted} AS r ({names}) OVERRIDING SYSTEM VALUE "  # noqa: S608 - quoted names
-        f"SELECT {names} FROM jsonb_populate_recordset(NULL::{table.quoted}, $1){returned}"
-    )
+def _made_exact(rows: Sequence[Row]) -> frozenset[str]:
+    """The columns that hold JSON as it stands in any of ``rows``; it is made so in all of them."""
+    exact = frozenset(name for row in rows for name, value in row.values.items() if isinstance(value, Json))
+    for row in rows if exact else ():
+        for name in exact:
+            if row.values[name] is not None and not isinstance(row.values[name], Json):
+                row.values[name] = Json(json.dumps(row.values[name]))
+    return exact

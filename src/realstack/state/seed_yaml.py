@@ -6,20 +6,22 @@ which that row is found. ``!row {users: {name: Ann}}`` refers to a row that anot
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from realstack.state.catalog import Table, find_table, no_such_column, no_such_table
 from realstack.state.report import notes_of, one_line, remedy_for
-from realstack.state.seed_rows import Lookup, Row, RowWriter, Target
+from realstack.state.seed_rows import Json, Lookup, Row, RowWriter, Target
 from realstack.state.sources import Step
 from realstack.state.yaml_nodes import At, is_null, jsonable
 
 if TYPE_CHECKING:
     import asyncpg
 
-_ROW = "!row"
+_ROW, _JSON = "!row", "!json"
+DEFERRED = "$deferred"
 
 
 async def apply_yaml(connection: asyncpg.Connection, step: Step) -> None:
@@ -29,7 +31,7 @@ async def apply_yaml(connection: asyncpg.Connection, step: Step) -> None:
     """
     import asyncpg
 
-    at = At(step.shown, step.phase.error)
+    at = At(step.shown, step.phase.error, now=step.now)
     root = at.root(step.path)
     if root is None:
         return
@@ -38,6 +40,9 @@ async def apply_yaml(connection: asyncpg.Connection, step: Step) -> None:
     transaction = connection.transaction()
     await transaction.start()
     for key, node in at.pairs(root):
+        if key.value == DEFERRED:
+            await _defer(connection, at, node)
+            continue
         table = await find_table(connection, key.value)
         if table is None:
             raise await no_such_table(connection, at.error, at.where(key), key.value)
@@ -50,6 +55,13 @@ async def apply_yaml(connection: asyncpg.Connection, step: Step) -> None:
             details=notes_of(problem),
             remedy=remedy_for(problem),
         ) from problem
+
+
+async def _defer(connection: asyncpg.Connection, at: At, node: yaml.Node) -> None:
+    """``$deferred: true``: deferrable constraints wait for the commit, so rows may refer to each other in a circle."""
+    if at.plain(node) is not True:
+        raise at.failed(node, f"`{DEFERRED}` is `true` or not there.", "write it at the top of the file.")
+    await connection.execute("SET CONSTRAINTS ALL DEFERRED")
 
 
 class _File:
@@ -79,13 +91,25 @@ class _File:
         for item in node.value:
             if not isinstance(item, yaml.MappingNode):
                 raise at.failed(item, f"a row of {table.name!r} must be a map.", "write it as `- column: value`.")
-            values = {}
+            values, places = {}, {}
             for key, value in at.pairs(item):
                 if key.value not in table.columns:
                     raise no_such_column(at.error, at.where(key), table, key.value)
-                values[key.value] = jsonable(at.plain(value, special=self._referred))
-            rows.append(Row(at.where(item), values, target=self.targets.get(id(item))))
+                places[key.value] = at.where(key)
+                values[key.value] = self._json(value) or jsonable(at.plain(value, special=self._referred))
+            rows.append(Row(at.where(item), values, target=self.targets.get(id(item)), places=places))
         return rows
+
+    def _json(self, node: yaml.Node) -> Json | None:
+        """``!json '{"a": 1.50}'``: JSON that goes into its column as it stands."""
+        if node.tag != _JSON:
+            return None
+        text = str(node.value)
+        try:
+            json.loads(text)
+        except ValueError as problem:
+            raise self.at.failed(node, f"this is not JSON: {problem}.", "`!json` takes a text of JSON.") from problem
+        return Json(text)
 
     def _referred(self, node: yaml.Node) -> Target | Lookup | None:
         return self._lookup(node) if node.tag == _ROW else self.targets.get(id(node))

@@ -51,6 +51,11 @@ async def connect_for_maintenance(endpoint: Endpoint) -> asyncpg.Connection:
         ) from problem
 
 
+def server_version(connection: asyncpg.Connection) -> str:
+    """The server's exact version, such as ``17.6``, without what a distribution appends."""
+    return str(connection.get_settings().server_version).split(" ", 1)[0]
+
+
 async def our_databases(connection: asyncpg.Connection) -> dict[str, str | None]:
     """Names and comments of the server's databases whose names begin like ours."""
     return {row[0]: row[1] for row in await connection.fetch(_OUR_DATABASES)}

@@ -12,10 +12,15 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from realstack.state.factory_name import read_factory_name
+from realstack.state.source_factory import Made, RowError, is_mapped, rows_made, write_rows
+from realstack.state.source_fixed import fix_chance, freeze_time, reseed
 
 
 class WrongDatabaseError(RuntimeError):
@@ -30,7 +35,7 @@ def main() -> int:
     """Read the order from stdin; 0, or 1 with a report as the last line of stdout."""
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=end_with_parent, daemon=True).start()
-    run = run_alembic if order["kind"] == "alembic" else run_python
+    run = {"alembic": run_alembic, "factory": run_factory}.get(order["kind"], run_python)
     try:
         run(order)
     except BaseException as problem:  # noqa: BLE001 - a source may raise anything, SystemExit too
@@ -50,6 +55,8 @@ def end_with_parent() -> None:
 
 def report(problem: BaseException) -> dict[str, Any]:
     """The problem in one sentence, and the places of its traceback, outermost first."""
+    if isinstance(problem, RowError):
+        return {"problem": str(problem), "places": problem.places, "details": problem.details}
     cause = getattr(problem, "orig", None) or problem
     shown = problem
     while cause.__cause__ is not None and type(cause).__module__.startswith("sqlalchemy"):
@@ -61,14 +68,54 @@ def report(problem: BaseException) -> dict[str, Any]:
     return {"problem": text, "places": places}
 
 
+def run_factory(order: dict[str, Any]) -> None:
+    """Have the factory make its rows; models are written by SQLAlchemy, all others are left to our parent."""
+    name = read_factory_name(order["argument"])
+    if name is None:
+        raise WrongSourceError("it is not named as a factory is")
+    fix_chance(order["argument"])
+    freeze_time(datetime.fromisoformat(order["now"]))
+    source = named(name.module, name.name)
+    reseed(order["argument"])
+    made = rows_made(source, name)
+    target = Path(order["rows_to"])
+    if models := [each for each in made if is_mapped(each.row)]:
+        write_models_by(choose_driver(is_async=False, declared=""), models, order["endpoint"], target)
+    write_rows([each for each in made if not is_mapped(each.row)], target)
+
+
+def write_models_by(driver: str, models: list[Made], endpoint: dict[str, Any], target: Path) -> None:
+    """Have SQLAlchemy write them; with asyncpg where no synchronous driver is installed."""
+    from realstack.state.source_models import write_models
+
+    url = sqlalchemy_url(endpoint, driver)
+    if driver != "asyncpg":
+        write_models(models, url, target)
+        return
+    from sqlalchemy.util import greenlet_spawn
+
+    asyncio.run(greenlet_spawn(write_models, models, url, target))
+
+
+def named(module: str, name: str) -> Any:
+    """What ``module`` has by that name, which may be dotted.
+
+    :raises WrongSourceError: it has no such thing.
+    """
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise WrongSourceError(f"{module} has no {name!r}")
+        found = getattr(found, part)
+    return found
+
+
 def run_python(order: dict[str, Any]) -> None:
     """Call ``module:function`` with a URL or with an asyncpg connection, as its signature asks."""
     module, _, name = order["argument"].partition(":")
-    function: Any = importlib.import_module(module)
-    for part in name.split("."):
-        if not hasattr(function, part):
-            raise WrongSourceError(f"{module} has no {name!r}")
-        function = getattr(function, part)
+    fix_chance(order["argument"])
+    function = named(module, name)
+    reseed(order["argument"])
     if not callable(function):
         raise WrongSourceError(f"{module}:{name} is not a function")
     endpoint = order["endpoint"]

@@ -1,4 +1,4 @@
-"""Runs alembic and Python sources in a process of their own.
+"""Runs alembic, Python and factory sources in a process of their own.
 
 Their imports, settings and event loops stay out of ours, and a changed module is never an old one in memory.
 """
@@ -13,15 +13,16 @@ import sys
 from pathlib import Path
 
 from realstack.model import Endpoint
-from realstack.state.sources import Step, shown_path
+from realstack.state.sources import DEFAULT_NOW, Step, shown_path
 
 MOST_OUTPUT_LINES = 15
 
 
-async def run_source(step: Step, endpoint: Endpoint, root: Path) -> None:
-    """Run the alembic or Python source of ``step`` on the database of ``endpoint``.
+async def run_source(step: Step, endpoint: Endpoint, root: Path, *, rows_to: Path | None = None) -> None:
+    """Run the alembic, Python or factory source of ``step`` on the database of ``endpoint``.
 
     ``DATABASE_URL`` and libpq's variables name that database in the child, whatever they name here.
+    ``rows_to`` is the file into which a factory's rows go.
 
     :raises RealstackError: of the step's phase, with the source's own last line and error.
     """
@@ -29,6 +30,8 @@ async def run_source(step: Step, endpoint: Endpoint, root: Path) -> None:
         "kind": step.kind,
         "target": str(step.path),
         "argument": step.argument,
+        "now": step.now or DEFAULT_NOW,
+        "rows_to": str(rows_to) if rows_to else "",
         "endpoint": {
             "url": str(endpoint.url),
             "host": str(endpoint.socket_dir) if endpoint.socket_dir else endpoint.host,
@@ -48,7 +51,7 @@ async def run_source(step: Step, endpoint: Endpoint, root: Path) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=step.path.parent if step.kind == "alembic" else root,
-        env=_environment(endpoint, root),
+        env=_environment(step, endpoint, root),
     )
     try:
         output = await _conversation(process, json.dumps(order))
@@ -74,13 +77,15 @@ async def _conversation(process: asyncio.subprocess.Process, order: str) -> byte
     return output
 
 
-def _environment(endpoint: Endpoint, root: Path) -> dict[str, str]:
+def _environment(step: Step, endpoint: Endpoint, root: Path) -> dict[str, str]:
     from realstack.services.postgres import Postgres
 
     own = str(Path(__file__).parents[2])  # where the child finds this package
     paths = [str(root), str(root / "src"), os.environ.get("PYTHONPATH", ""), own]
+    fixed = {"PYTHONHASHSEED": "0", **({"TZ": "UTC"} if step.kind == "factory" else {})}
     return {
         **os.environ,
+        **fixed,
         **Postgres().environment(endpoint),
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
     }
@@ -92,9 +97,11 @@ def _failed(step: Step, root: Path, output: str, code: int | None) -> Exception:
     try:
         report = json.loads(lines[-1])
         problem, places = str(report["problem"]), list(report["places"])
+        details = [str(each) for each in report.get("details", ())]
         lines = lines[:-1]
     except (IndexError, ValueError, KeyError, TypeError):
         problem, places = f"its process ended with exit status {code}", []
+        details = []
     where = ""
     for file, line in places:
         if Path(file).is_relative_to(root) and "site-packages" not in file:
@@ -102,6 +109,6 @@ def _failed(step: Step, root: Path, output: str, code: int | None) -> Exception:
     shown = [line for line in lines if line.strip()][-MOST_OUTPUT_LINES:]
     return step.phase.error(
         f"{step.shown}: {where}{problem}",
-        details=shown,
+        details=[*details, *shown],
         remedy="correct the source; the state is built anew at the next run.",
     )

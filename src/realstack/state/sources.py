@@ -8,16 +8,24 @@ import sys
 from collections.abc import Iterator, Sequence
 from configparser import ConfigParser
 from configparser import Error as ConfigError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from realstack.errors import MigrationFailed, RealstackError, SeedFailed
 from realstack.model import PostgresPlan
+from realstack.state.factory_name import FORM, read_factory_name
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 """Part of every hash. To be raised when realstack makes another state of the same sources."""
+
+DEFAULT_NOW = "2025-01-01T00:00:00+00:00"
+"""The instant at which factories run, where the plan names none."""
+
+RANDOM_LIBRARIES = ("polyfactory", "faker", "factory-boy", "numpy", "sqlalchemy", "pydantic")
+"""Another version of these may make other rows of the same seed."""
 
 KINDS = {".sql": "sql", ".csv": "csv", ".jsonl": "jsonl", ".yaml": "yaml", ".yml": "yaml"}
 
@@ -39,10 +47,11 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to apply. ``kind`` is a value of :data:`KINDS`, ``alembic`` or ``python``.
+    """One thing to apply. ``kind`` is a value of :data:`KINDS`, ``alembic``, ``python`` or ``factory``.
 
     ``path`` is the file to apply (alembic: its ini file; python: the plan's root). ``argument`` is alembic's
-    revision or python's ``module:function``. ``inputs`` are all files whose content counts.
+    revision or python's ``module:function``. ``inputs`` are all files whose content counts, ``counts`` what else does.
+    ``now`` is the instant from which times count, as ISO text; empty if the plan names none.
     """
 
     phase: Phase
@@ -51,6 +60,8 @@ class Step:
     path: Path
     argument: str = ""
     inputs: tuple[Path, ...] = ()
+    counts: tuple[str, ...] = ()
+    now: str = ""
 
 
 def read_steps(plan: PostgresPlan) -> list[Step]:
@@ -62,21 +73,24 @@ def read_steps(plan: PostgresPlan) -> list[Step]:
     steps: list[Step] = []
     for phase, sources in ((Phase.MIGRATIONS, plan.migrations), (Phase.SEED, plan.seed)):
         for source in sources:
-            steps.extend(_steps_of(source, phase, plan.root))
+            steps.extend(replace(step, now=plan.now) for step in _steps_of(source, phase, plan.root))
     return steps
 
 
-def hash_of(steps: Sequence[Step], *, root: Path, server_major: int) -> str:
-    """64 hex digits that differ if anything differs that the state is made from: names, order or bytes."""
+def hash_of(steps: Sequence[Step], *, root: Path, server_version: str) -> str:
+    """64 hex digits that differ if anything differs that the state is made from: names, order or bytes.
+
+    ``server_version`` is the exact one, such as ``17.6``: a minor version may store and compute otherwise.
+    """
     digest = hashlib.sha256()
 
     def add(part: bytes) -> None:
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
 
-    add(f"realstack state {STATE_FORMAT} postgres {server_major}".encode())
+    add(f"realstack state {STATE_FORMAT} postgres {server_version}".encode())
     for step in steps:
-        for text in (step.phase.value, step.kind, step.shown, step.argument):
+        for text in (step.phase.value, step.kind, step.shown, step.argument, step.now, *step.counts):
             add(text.encode())
         for path in step.inputs:
             add(shown_path(path, root).encode())
@@ -133,6 +147,8 @@ def _steps_of(source: str, phase: Phase, root: Path) -> Iterator[Step]:
         yield _alembic(source, phase, root)
     elif source.startswith("python:"):
         yield _python(source, phase, root)
+    elif source.startswith("factory:"):
+        yield _factory(source, phase, root)
     else:
         yield from _files(source, phase, root)
 
@@ -166,7 +182,7 @@ def _file(path: Path, phase: Phase, root: Path) -> Step:
     if kind is None:
         raise phase.error(
             f"{shown}: a source of this kind is not known.",
-            remedy=f"known are {', '.join(KINDS)}, alembic:path/alembic.ini and python:module:function.",
+            remedy=f"known are {', '.join(KINDS)}, alembic:path/alembic.ini, python:module:name, factory:module:name.",
         )
     return Step(phase, kind, shown, path, inputs=(path,))
 
@@ -209,6 +225,31 @@ def _python(source: str, phase: Phase, root: Path) -> Step:
     module, _, function = source.removeprefix("python:").partition(":")
     if not module or not function:
         raise phase.error(f"{source}: this names no function.", remedy='write it as "python:package.module:function".')
+    inputs = _package(source, module, phase, root)
+    return Step(phase, "python", source, root, argument=f"{module}:{function}", inputs=inputs)
+
+
+def _factory(source: str, phase: Phase, root: Path) -> Step:
+    argument = source.removeprefix("factory:").strip()
+    name = read_factory_name(argument)
+    if name is None:
+        raise phase.error(f"{source}: this names no factory.", remedy=f"write it as {FORM}.")
+    inputs = _package(source, name.module, phase, root)
+    libraries = tuple(f"{each} {version_of(each)}" for each in RANDOM_LIBRARIES)
+    counts = (f"python {sys.version_info.major}.{sys.version_info.minor}", *libraries)
+    return Step(phase, "factory", source, root, argument, inputs, counts)
+
+
+def version_of(library: str) -> str:
+    """Its installed version; empty if it is not installed."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""
+
+
+def _package(source: str, module: str, phase: Phase, root: Path) -> tuple[Path, ...]:
+    """All files of the package that ``module`` is in, or its own."""
     path = _module_file(module, root)
     if path is None:
         raise phase.error(
@@ -216,8 +257,7 @@ def _python(source: str, phase: Phase, root: Path) -> Step:
             remedy="correct the name; the folder of pyproject.toml is on the import path, and its src/ too.",
         )
     in_package = "." in module or path.name == "__init__.py"
-    inputs = sorted(path.parent.rglob("*.py")) if in_package else [path]
-    return Step(phase, "python", source, root, argument=f"{module}:{function}", inputs=tuple(inputs))
+    return tuple(sorted(path.parent.rglob("*.py"))) if in_package else (path,)
 
 
 def _module_file(module: str, root: Path) -> Path | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from realstack.model import Endpoint, PostgresPlan
 from realstack.state import naming
-from realstack.state.build import EMPTY, Blueprint, built_once, is_ready, resettable, touch, unused_for
+from realstack.state.build import EMPTY, Blueprint, built_once, is_current, is_ready, resettable, touch, unused_for
 from realstack.state.fingerprint import FINGERPRINT_FORMAT
 from realstack.state.server import (
     connect_for_maintenance,
@@ -22,6 +22,7 @@ from realstack.state.server import (
     locked,
     locked_if_free,
     our_databases,
+    server_version,
     set_comment,
 )
 from realstack.state.sources import hash_of, read_steps
@@ -62,8 +63,8 @@ async def prepare_template(endpoint: Endpoint, plan: PostgresPlan, *, in_place: 
     steps = await asyncio.to_thread(read_steps, plan)
     connection = await connect_for_maintenance(endpoint)
     try:
-        major = connection.get_server_version().major
-        state = await asyncio.to_thread(hash_of, steps, root=plan.root, server_major=major)
+        version = server_version(connection)
+        state = await asyncio.to_thread(hash_of, steps, root=plan.root, server_version=version)
         if in_place:
             state = resettable(state)
         name = naming.template_name(plan.root, state)
@@ -111,7 +112,7 @@ async def why_not_in_place(endpoint: Endpoint) -> str | None:
 async def _found_or_built(connection: asyncpg.Connection, endpoint: Endpoint, wanted: Blueprint) -> bool:
     name = wanted.name
     databases = await our_databases(connection)
-    if is_ready(databases.get(name)):
+    if await is_current(connection, databases.get(name)):
         await touch(connection, name, databases[name])
         await _drop_orphans(connection, databases)
         return False

@@ -28,9 +28,10 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class At:
     """A place in a YAML file, and the class of error that is raised for it."""
 
-    def __init__(self, shown: str, error: type[RealstackError]) -> None:
+    def __init__(self, shown: str, error: type[RealstackError], *, now: str = "") -> None:
         self.shown = shown
         self.error = error
+        self.now = now  # where the file has no $now of its own
 
     def where(self, node: yaml.Node) -> str:
         """``seed.yaml:12``."""
@@ -69,7 +70,7 @@ class At:
 
     def _freeze_times(self, root: yaml.MappingNode) -> None:
         """Take ``$now`` out of the file, and turn every ``!time`` and ``!epoch`` into what it stands for."""
-        base: datetime | None = None
+        base: datetime | None = instant(self.now) if self.now else None
         for key, value in root.value:
             if isinstance(key, yaml.ScalarNode) and key.value == NOW:
                 try:

@@ -51,8 +51,8 @@ async def builder(postgres: Endpoint, root: Path) -> asyncio.subprocess.Process:
 
 
 def expected_name(postgres: Endpoint, plan: PostgresPlan) -> str:
-    major = int((postgres.version or "").split(".", 1)[0])
-    return naming.template_name(plan.root, hash_of(read_steps(plan), root=plan.root, server_major=major))
+    version = str(postgres.version)
+    return naming.template_name(plan.root, hash_of(read_steps(plan), root=plan.root, server_version=version))
 
 
 async def databases(postgres: Endpoint) -> dict[str, str | None]:
@@ -394,6 +394,22 @@ async def test_a_role_that_may_only_create_databases_is_enough(
                 await drop_database(connection, name)
         await connection.execute("drop role plain")
         await connection.close()
+
+
+async def test_a_template_is_built_anew_once_the_server_has_another_version_of_its_extension(
+    postgres: Endpoint, write: Write, tmp_path: Path
+) -> None:
+    write("m/1.sql", "create extension pg_trgm;")
+    plan = PostgresPlan(tmp_path, ("m",))
+    name = (await prepare_template(postgres, plan)).name
+    assert not (await prepare_template(postgres, plan)).built
+    connection = await connect_for_maintenance(postgres)
+    facts = dict(naming.read_mark((await our_databases(connection))[name]) or {})
+    facts["extensions"] = {"pg_trgm": "0.1"}  # as if the files were exchanged since
+    await set_comment(connection, name, json.dumps(facts))
+    await connection.close()
+    assert (await prepare_template(postgres, plan)).built
+    assert not (await prepare_template(postgres, plan)).built
 
 
 async def test_a_server_that_dies_while_a_template_is_built_is_told_by_file_and_line(
