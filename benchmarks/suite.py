@@ -11,7 +11,7 @@ no test of the same contestant is subtracted, so what remains is the tests. Roun
 - `template clone`: CREATE DATABASE … TEMPLATE (FILE_COPY) and DROP for each test, one maintenance connection.
 - `pgtestdb's scheme`: that again as pgtestdb has it: a template named by a hash and made under an advisory lock, and
   for each test a connection to the server, a look whether the template is there, the server's own way of copying.
-- `pytest-postgresql`: its `postgresql_noproc` and `postgresql` fixtures, with psycopg.
+- `pytest-postgresql`: its `postgresql_noproc` and `postgresql` fixtures, with psycopg (`pip install -e '.[bench]'`).
 """
 
 from __future__ import annotations
@@ -86,14 +86,9 @@ async def db(base):
     yield base
 """
 
-TRUNCATE = (
-    NOTHING.replace("nothing_", "truncate_")
-    .replace(
-        "    yield base\n",
-        "    yield base\n"
-        '    await base.execute("TRUNCATE " + ", ".join(f"t{n}" for n in range(TABLES)) + " RESTART IDENTITY;" + SEED)\n',
-    )
-    .replace("@pytest_asyncio", f"TABLES = {TABLES}\n\n@pytest_asyncio", 1)
+ALL_TABLES = ", ".join(f"t{n}" for n in range(TABLES))
+TRUNCATE = NOTHING.replace("nothing_", "truncate_").replace(
+    "    yield base\n", f'    yield base\n    await base.execute("TRUNCATE {ALL_TABLES} RESTART IDENTITY;" + SEED)\n'
 )
 
 CLONE = """

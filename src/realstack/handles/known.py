@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from realstack.errors import NotAtKnownState, RealstackError
@@ -32,6 +33,7 @@ class KnownState:
         self._fingerprint: Fingerprint | None = None
         self._asked = asyncio.Lock()
         self._check: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<KnownState {self.template.state[:12]} {self.pool!r}>"
@@ -103,6 +105,7 @@ class KnownState:
         :raises NotAtKnownState: the template is not what was built, and no test was told.
         """
         try:
+            self._hurry.set()
             if self._check is not None:
                 await asyncio.wait([self._check], timeout=CHECK_ENDS_WITHIN_S)
                 self._check.cancel()
@@ -112,7 +115,8 @@ class KnownState:
             await self.databases.close()
 
     async def _checked(self) -> None:
-        await asyncio.sleep(CHECK_AFTER_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), CHECK_AFTER_S)
         try:
             await self.fingerprint()
         except NotAtKnownState:

@@ -448,6 +448,8 @@ def _told(ask: Callable[[], Changes | RedisChanges]) -> str:
         changes = ask()
     except TimeoutError:
         return "not known: a transaction of the test's is in the way"
+    except Exception as problem:  # noqa: BLE001 - the report's other sections are to be read all the same
+        return f"not known: {type(problem).__name__}: {problem}"
     return changes.text() if changes else ""
 
 
