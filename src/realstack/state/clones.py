@@ -81,13 +81,13 @@ class Databases:
                 f"the database {name!r} was not lent by {self!r}.", remedy="give back what lend() returned, once."
             )
         async with self._one_at_a_time:
-            self._lent.discard(name)
             connection = await self._connected()
             if keep:
                 comment = naming.mark("clone", state=self.template.state, used=_now(), kept=True)
                 await set_comment(connection, name, comment)
             else:
                 await drop_database(connection, name)
+            self._lent.discard(name)  # not before: who is cancelled in between leaves it to close()
 
     async def probe(self) -> None:
         """Find out which way of copying is the fastest here, if nobody on this machine has yet; takes a moment."""

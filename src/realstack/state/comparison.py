@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _PINNED = "SET search_path = pg_catalog; SET TimeZone = 'UTC'; SET row_security = off; SET extra_float_digits = 1"
 
 _NAMES = "SELECT name, name::regclass::text FROM unnest($1::text[]) AS name"
+_QUOTED = re.compile(r'"((?:[^"]|"")+)"')
 _SEQUENCE = "value of sequence "
 
 
@@ -99,7 +101,8 @@ def _moved(was: Fingerprint, now: Fingerprint) -> Mapping[str, tuple[int, int]]:
     for name, before in was.parts.items():
         after = now.parts.get(name)
         if name.startswith(_SEQUENCE) and after is not None and before != after:
-            shown = name.removeprefix(_SEQUENCE).removeprefix("public.")
+            plain = _QUOTED.sub(lambda part: part[1].replace('""', '"'), name.removeprefix(_SEQUENCE))
+            shown = plain.removeprefix("public.")
             found[shown] = (int(before.split()[0]), int(after.split()[0]))
     return dict(sorted(found.items()))
 

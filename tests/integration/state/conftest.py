@@ -16,6 +16,7 @@ from realstack.readiness import until_ready
 from realstack.registry import new_run_id
 from realstack.services import service
 from realstack.services.redis import client
+from realstack.watchdog import Watchdog
 
 SPECS = {
     "postgres": ServiceSpec(
@@ -32,6 +33,7 @@ def endpoints() -> Iterator[Mapping[str, Endpoint]]:
     folder.chmod(0o711)
     own = psutil.Process()
     run = Run(new_run_id(), folder, os.getpid(), own.create_time(), "tests")
+    watchdog = Watchdog(run)  # for the case that this session is killed
     provider = Embedded({name: service(spec.kind).recipe(spec) for name, spec in SPECS.items()})
     try:
         running = loop.enter(provider.running(list(SPECS.values()), run))
@@ -52,6 +54,7 @@ def endpoints() -> Iterator[Mapping[str, Endpoint]]:
     finally:
         loop.close()
         shutil.rmtree(folder, ignore_errors=True)
+        watchdog.done()
 
 
 @pytest.fixture
