@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from realstack.errors import RealstackError
-from realstack.state.redis_leases import Leases, connection
+from realstack.state.redis_leases import Leases
+from realstack.state.redis_scripts import FLUSH
 from realstack.state.redis_sealed import HURRIED_BATCH, QUIET_BATCH, Sealed, SealedSeed
 
 ROOM_FOR_CLONES = 64
@@ -64,5 +65,4 @@ class Clone:
             return False
 
     async def _flush(self) -> None:
-        async with connection(self._leases.endpoint, self.number) as client:
-            await client.flushdb(asynchronous=True)
+        await self._leases.control.eval(FLUSH, 0, self.number)

@@ -16,7 +16,8 @@ from realstack.state.redis_scripts import CHANGING, COUNT, COUNTED
 
 CLIENTS = ("CLIENT", "LIST")
 _SECRETS = ("pass", "auth", "user")
-_BLOCKED, _SUBSCRIBED = "b", ("sub", "psub", "ssub")
+_BLOCKED, _IN_MULTI, _WATCHED_IN_VAIN = "b", "x", "d"
+_SUBSCRIBED = ("sub", "psub", "ssub")
 
 
 @dataclass
@@ -52,8 +53,13 @@ class ServerWatch:
         """Whether there is something to compare with."""
         return self._counts is not None
 
-    async def noticed(self, counted: bytes, clients: bytes, number: int) -> list[str]:
-        """What has happened since the last look, from the counters and the clients' list of now."""
+    async def noticed(
+        self, counted: bytes, clients: bytes, number: int, *, at_any_rate: bool = False
+    ) -> list[str]:
+        """What has happened since the last look, from the counters and the clients' list of now.
+
+        ``at_any_rate`` puts settings back although other workers run: with these, none of them can work.
+        """
         said = self._of_clients(clients, str(number))
         counts = _numbers(counted)
         before, self._counts = self._counts, counts
@@ -61,17 +67,21 @@ class ServerWatch:
             return said
         swaps, calls = counts[0], dict(zip(COUNTED, counts[1:], strict=True))
         old_swaps, old_calls = before[0], dict(zip(COUNTED, before[1:], strict=True))
-        restarted = any(calls[name] < old_calls[name] for name in COUNTED)
+        restarted = (
+            any(calls[name] < old_calls[name] for name in COUNTED)
+            or calls["swapdb"] - swaps < old_calls["swapdb"] - old_swaps
+        )
         if restarted:
             said.append(f"CONFIG RESETSTAT or a restart set the server's counters back, {_WHO}")
-        elif calls["flushall"] > old_calls["flushall"]:
+            old_calls, old_swaps = dict.fromkeys(COUNTED, 0), swaps - calls["swapdb"]
+        if calls["flushall"] > old_calls["flushall"]:
             said.append(f"FLUSHALL emptied every database of the server, those of other workers too, {_WHO}")
         elif calls["swapdb"] - swaps > old_calls["swapdb"] - old_swaps:
             said.append(f"SWAPDB exchanged two databases, maybe another worker's, {_WHO}")
         if calls["script|flush"] > old_calls["script|flush"]:
             said.append(f"SCRIPT FLUSH emptied the server's cache of scripts, {_WHO}")
         if restarted or any(calls[name] > old_calls[name] for name in CHANGING):
-            said += await self._server_wide_put_right()
+            said += await self._server_wide_put_right(at_any_rate=at_any_rate)
             self._counts = _numbers(await self.leases.control.eval(COUNT, 0))  # our own commands count too
         return said
 
@@ -91,12 +101,12 @@ class ServerWatch:
         self._clients = seen
         return said
 
-    async def _server_wide_put_right(self) -> list[str]:
+    async def _server_wide_put_right(self, *, at_any_rate: bool) -> list[str]:
         now, before = await _server_wide(self.leases.control), self._before
         differences = [*_settings(before, now), *_users(before, now), *_functions(before, now)]
         if not differences:
             return []
-        others = await self.leases.others()
+        others = [] if at_any_rate else await self.leases.others()
         if self.leases.endpoint.provider == "external" or others:
             self._before = now  # told once; it is not ours to change while others may rely on it
             why = "another worker runs" if others else "the server is a given one"
@@ -129,13 +139,19 @@ def _differs(before: dict[str, str] | None, now: dict[str, str]) -> list[str]:
             break
     if _BLOCKED in now.get("flags", "") and _BLOCKED not in was.get("flags", ""):
         what.append(f"waits in {now.get('cmd', 'a blocking command').upper()}")
-    if int(now.get("multi", "-1")) >= 0 and int(was.get("multi", "-1")) < 0:
+    # Not by `multi=`: where that has room for watched keys too, it is 0 long after both have ended.
+    if _IN_MULTI in now.get("flags", "") and _IN_MULTI not in was.get("flags", ""):
         what.append("has left a MULTI open")
-    if int(now.get("watch", "0")) > int(was.get("watch", "0")):
+    if _watches(now) and not _watches(was):
         what.append("watches keys")
     if before is not None and now.get("name") != before.get("name"):
         what.append("has taken that name" if now.get("name") else f"has dropped its name {before.get('name')!r}")
     return what
+
+
+def _watches(facts: dict[str, str]) -> bool:
+    """Whether its next EXEC depends on keys; those that were written meanwhile are no longer counted, but flagged."""
+    return int(facts.get("watch", "0")) > 0 or _WATCHED_IN_VAIN in facts.get("flags", "")
 
 
 def _settings(before: _ServerWide, now: _ServerWide) -> list[_Difference]:

@@ -90,6 +90,9 @@ return renew_ttls(ARGV[1], KEYS[1], tonumber(ARGV[2])) or ''
 """
 """KEYS: the seed's TTLs. ARGV: the database, how many there are. Answers with the server's time in ms."""
 
+FLUSH = "redis.call('SELECT', ARGV[1]) redis.call('FLUSHDB', 'ASYNC') redis.call('SELECT', '0')"
+"""ARGV: the database, which the caller has leased."""
+
 COPY = f"""
 redis.call('SELECT', ARGV[1])
 if redis.call('GET', '{SEAL}') ~= ARGV[3] then redis.call('SELECT', '0') return 'gone' end
