@@ -49,7 +49,7 @@ class Clone:
         """Empty its database and end the lease, unless that is somebody else's by now."""
         await self.stop()
         if self.number in self._leases.held and await self._leases.renewed(self.number):
-            await self._flush()
+            await self._leases.control.eval(FLUSH, 0, self.number)
             await self._leases.release(self.number)
 
     async def _made(self, sealed: Sealed) -> bool:
@@ -59,10 +59,6 @@ class Clone:
         try:
             if not self.number:
                 self.number = await self._leases.take(from_top=True)
-            await self._flush()
             return await self._store.copy(sealed, self.number, mark=True, batch=lambda: self._batch)
         except (RedisError, OSError, RealstackError):
             return False
-
-    async def _flush(self) -> None:
-        await self._leases.control.eval(FLUSH, 0, self.number)

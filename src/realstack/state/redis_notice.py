@@ -15,6 +15,7 @@ from realstack.state.redis_leases import OUR_NAME, Leases
 from realstack.state.redis_scripts import CHANGING, COUNT, COUNTED
 
 CLIENTS = ("CLIENT", "LIST")
+_RESET = "config|resetstat"
 _SECRETS = ("pass", "auth", "user")
 _BLOCKED, _IN_MULTI, _WATCHED_IN_VAIN = "b", "x", "d"
 _SUBSCRIBED = ("sub", "psub", "ssub")
@@ -69,7 +70,7 @@ class ServerWatch:
         old_swaps, old_calls = before[0], dict(zip(COUNTED, before[1:], strict=True))
         restarted = (
             any(calls[name] < old_calls[name] for name in COUNTED)
-            or calls["swapdb"] - swaps < old_calls["swapdb"] - old_swaps
+            or calls[_RESET] > old_calls[_RESET]  # which sets itself to 1
         )
         if restarted:
             said.append(f"CONFIG RESETSTAT or a restart set the server's counters back, {_WHO}")

@@ -91,11 +91,21 @@ return renew_ttls(ARGV[1], KEYS[1], tonumber(ARGV[2])) or ''
 """KEYS: the seed's TTLs. ARGV: the database, how many there are. Answers with the server's time in ms."""
 
 FLUSH = "redis.call('SELECT', ARGV[1]) redis.call('FLUSHDB', 'ASYNC') redis.call('SELECT', '0')"
-"""ARGV: the database, which the caller has leased."""
+"""ARGV: a database that the caller has leased."""
+
+BEGIN_COPY = f"""
+redis.call('SELECT', ARGV[1])
+redis.call('FLUSHDB', 'ASYNC')
+redis.call('SET', '{SEAL}', ARGV[2])
+redis.call('SELECT', '0')
+"""
+"""ARGV: a database that the caller has leased, and a word that goes where its content goes, should a test swap it."""
 
 COPY = f"""
+redis.call('SELECT', ARGV[2])
+local there = redis.call('GET', '{SEAL}') == ARGV[6]
 redis.call('SELECT', ARGV[1])
-if redis.call('GET', '{SEAL}') ~= ARGV[3] then redis.call('SELECT', '0') return 'gone' end
+if not there or redis.call('GET', '{SEAL}') ~= ARGV[3] then redis.call('SELECT', '0') return 'gone' end
 local found = redis.call('SCAN', ARGV[4], 'COUNT', ARGV[5])
 for _, key in ipairs(found[2]) do
   if key ~= '{SEAL}' then redis.call('COPY', key, key, 'DB', ARGV[2], 'REPLACE') end
@@ -103,19 +113,27 @@ end
 redis.call('SELECT', '0')
 return found[1]
 """
-"""ARGV: from and to which database, the seal, SCAN's cursor and count. Answers with the next cursor, or ``gone``."""
+"""ARGV: from and to which database, the seal, SCAN's cursor and count, the word of :data:`BEGIN_COPY`.
+Answers with the next cursor, or ``gone``."""
 
-FINISH_CLONE = f"""
+WHOLE = f"""
 redis.call('SELECT', ARGV[1])
-local sealed = redis.call('GET', '{SEAL}') == ARGV[3] and redis.call('DBSIZE') == ARGV[4] + 1
-redis.call('SELECT', ARGV[2])
-local whole = redis.call('DBSIZE') == tonumber(ARGV[4])
-if sealed and whole and ARGV[5] == '1' then redis.call('SET', '{SEAL}', ARGV[3]) end
+local whole = redis.call('GET', '{SEAL}') == ARGV[2] and redis.call('DBSIZE') == ARGV[3] + 1
 redis.call('SELECT', '0')
-return (sealed and 1 or 0) + (whole and 2 or 0)
+return whole and 1 or 0
 """
-"""ARGV: the sealed copy's and the clone's database, the seal, the number of keys, whether to mark the clone.
-Answers with 1 if the sealed copy is whole, plus 2 if the clone is."""
+"""ARGV: the sealed copy's database, the seal, the number of keys."""
+
+FINISH_COPY = f"""
+redis.call('SELECT', ARGV[1])
+local whole = redis.call('GET', '{SEAL}') == ARGV[2] and redis.call('DBSIZE') == ARGV[3] + 1
+if whole then
+  if ARGV[4] == '' then redis.call('DEL', '{SEAL}') else redis.call('SET', '{SEAL}', ARGV[4]) end
+end
+redis.call('SELECT', '0')
+return whole and 1 or 0
+"""
+"""ARGV: the new database, its word, the number of keys, the seal that it gets (none if that is empty)."""
 
 SEAL_COPY = f"""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end

@@ -259,8 +259,6 @@ class RedisState:
 
     async def _filled(self, number: int, seed: RedisSeed) -> How:
         """The slow way: empty the database, then copy the sealed seed into it or write it command by command."""
-        client = self._clients[number]
-        await client.flushdb(asynchronous=True)
         if self._store is not None and seed.writes:
             self._sealed = await self._store.found_or_made()
             if self._sealed is not None:
@@ -268,7 +266,8 @@ class RedisState:
                     self._since[number] = await self._store.renew_ttls(number)
                     return "copied"
                 self._sealed = None
-                await client.flushdb(asynchronous=True)
+        client = self._clients[number]
+        await client.flushdb(asynchronous=True)
         await write_all(client, seed.writes)
         self._since[number] = await write_ttls(client, seed)
         return "written"

@@ -74,7 +74,7 @@ class Socket:
     def begin(self) -> None:
         """Forget what the last connection was in the midst of."""
         self.queued: list[Step] | None = None
-        self.watches = self.subscribed = self.waits = self.named = False
+        self.watches = self.subscribed = self.waits = self.waits_long = self.named = False
         self.unread = 0
 
     async def open(self, number: str) -> None:
@@ -341,8 +341,7 @@ class Proof:
             session.waits = True
             if session.number == self._number:
                 self._happened.may_be_told.add("waits in")
-                if step.words[1] == NO_SUCH_QUEUE:
-                    self._happened.told.add("waits in")
+                session.waits_long = step.words[1] == NO_SUCH_QUEUE
             return True
         self._answered(session, step, await session.read())
         return False
@@ -419,6 +418,7 @@ class Proof:
                 (session.subscribed, "is subscribed"),
                 (session.queued is not None, "has left a MULTI open"),
                 (session.watches, "watches keys"),
+                (session.waits_long, "waits in"),
             ):
                 if state:
                     self._happened.told.add(word)

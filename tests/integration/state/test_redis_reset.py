@@ -373,7 +373,8 @@ async def main(where, root, port):
         await_first = redis_sealed.SealedSeed.copy
         async def copy(self, sealed, to, *, mark, batch):
             if mark:
-                await self.leases.control.eval(redis_sealed.COPY, 0, sealed.number, to, self.seed.name, 0, 4)
+                await self.leases.control.eval(redis_sealed.BEGIN_COPY, 0, to, "word")
+                await self.leases.control.eval(redis_sealed.COPY, 0, sealed.number, to, self.seed.name, 0, 4, "word")
                 await stands_still()
             return await await_first(self, sealed, to, mark=mark, batch=batch)
         redis_sealed.SealedSeed.copy = copy
