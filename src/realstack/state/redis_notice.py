@@ -54,9 +54,7 @@ class ServerWatch:
         """Whether there is something to compare with."""
         return self._counts is not None
 
-    async def noticed(
-        self, counted: bytes, clients: bytes, number: int, *, at_any_rate: bool = False
-    ) -> list[str]:
+    async def noticed(self, counted: bytes, clients: bytes, number: int, *, at_any_rate: bool = False) -> list[str]:
         """What has happened since the last look, from the counters and the clients' list of now.
 
         ``at_any_rate`` puts settings back although other workers run: with these, none of them can work.
@@ -64,13 +62,14 @@ class ServerWatch:
         said = self._of_clients(clients, str(number))
         counts = _numbers(counted)
         before, self._counts = self._counts, counts
-        if before is None or counts == before:
+        if before is None or ([counts[0], *counts[2:]] == [before[0], *before[2:]] and counts[1] > before[1]):
             return said
-        swaps, calls = counts[0], dict(zip(COUNTED, counts[1:], strict=True))
-        old_swaps, old_calls = before[0], dict(zip(COUNTED, before[1:], strict=True))
+        swaps, calls = counts[0], dict(zip(COUNTED, counts[2:], strict=True))
+        old_swaps, old_calls = before[0], dict(zip(COUNTED, before[2:], strict=True))
         restarted = (
             any(calls[name] < old_calls[name] for name in COUNTED)
             or calls[_RESET] > old_calls[_RESET]  # which sets itself to 1
+            or counts[1] <= before[1]  # each look is a script itself
         )
         if restarted:
             said.append(f"CONFIG RESETSTAT or a restart set the server's counters back, {_WHO}")

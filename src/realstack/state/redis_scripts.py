@@ -34,7 +34,8 @@ _NAMES = ", ".join(f"'{name}'" for name in COUNTED)
 _COUNTS = f"""
 local function counts()
   local info = redis.call('INFO', 'commandstats')
-  local found = {{redis.call('GET', '{SWAPS}') or '0'}}
+  local evals = string.match(info, 'cmdstat_eval:calls=(%d+)') or '0'
+  local found = {{redis.call('GET', '{SWAPS}') or '0', evals}}
   for i, name in ipairs({{{_NAMES}}}) do
     -- Plain search is ten times as fast as a pattern that has to be tried at every byte.
     local _, at = string.find(info, 'cmdstat_' .. name .. ':calls=', 1, true)
@@ -64,7 +65,8 @@ end
 """
 
 COUNT = f"{_COUNTS}\nreturn counts()"
-"""Database 0. Answers with the number of realstack's own swaps, then the calls of each of :data:`COUNTED`."""
+"""Database 0. Answers with the number of realstack's own swaps and of scripts, then the calls of each of
+:data:`COUNTED`."""
 
 SWAP = f"""{_COUNTS}{_RENEW_TTLS}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('GET', KEYS[2]) ~= ARGV[2] then return {{'lease'}} end
@@ -93,28 +95,40 @@ return renew_ttls(ARGV[1], KEYS[1], tonumber(ARGV[2])) or ''
 FLUSH = "redis.call('SELECT', ARGV[1]) redis.call('FLUSHDB', 'ASYNC') redis.call('SELECT', '0')"
 """ARGV: a database that the caller has leased."""
 
-BEGIN_COPY = f"""
-redis.call('SELECT', ARGV[1])
-redis.call('FLUSHDB', 'ASYNC')
-redis.call('SET', '{SEAL}', ARGV[2])
-redis.call('SELECT', '0')
-"""
-"""ARGV: a database that the caller has leased, and a word that goes where its content goes, should a test swap it."""
-
 COPY = f"""
-redis.call('SELECT', ARGV[2])
-local there = redis.call('GET', '{SEAL}') == ARGV[6]
-redis.call('SELECT', ARGV[1])
-if not there or redis.call('GET', '{SEAL}') ~= ARGV[3] then redis.call('SELECT', '0') return 'gone' end
-local found = redis.call('SCAN', ARGV[4], 'COUNT', ARGV[5])
+local from, to, seal, cursor, count, word, keys, mark = unpack(ARGV)
+redis.call('SELECT', to)
+if cursor == 'begin' then
+  redis.call('FLUSHDB', 'ASYNC')
+  redis.call('SET', '{SEAL}', word)
+  cursor = '0'
+elseif redis.call('GET', '{SEAL}') ~= word then
+  redis.call('SELECT', '0')
+  return 'broken'
+end
+redis.call('SELECT', from)
+if redis.call('GET', '{SEAL}') ~= seal or redis.call('DBSIZE') ~= keys + 1 then
+  redis.call('SELECT', '0')
+  return 'damaged'
+end
+local found = redis.call('SCAN', cursor, 'COUNT', count)
 for _, key in ipairs(found[2]) do
-  if key ~= '{SEAL}' then redis.call('COPY', key, key, 'DB', ARGV[2], 'REPLACE') end
+  if key ~= '{SEAL}' then redis.call('COPY', key, key, 'DB', to, 'REPLACE') end
+end
+local answer = found[1]
+if answer == '0' then
+  redis.call('SELECT', to)
+  answer = redis.call('DBSIZE') == keys + 1 and 'done' or 'broken'
+  if answer == 'done' and mark == '' then redis.call('DEL', '{SEAL}') end
+  if answer == 'done' and mark ~= '' then redis.call('SET', '{SEAL}', mark) end
 end
 redis.call('SELECT', '0')
-return found[1]
+return answer
 """
-"""ARGV: from and to which database, the seal, SCAN's cursor and count, the word of :data:`BEGIN_COPY`.
-Answers with the next cursor, or ``gone``."""
+"""ARGV: from and to which database, the seal, SCAN's cursor (at first ``begin``, which empties the new one) and count,
+a word that goes where the new one's content goes, should a test swap it, the number of keys, the seal that the new
+one gets (none if that is empty). Answers with the next cursor, ``done``, ``damaged`` (the sealed copy is not whole),
+or ``broken`` (the new one is not what it was)."""
 
 WHOLE = f"""
 redis.call('SELECT', ARGV[1])
@@ -123,17 +137,6 @@ redis.call('SELECT', '0')
 return whole and 1 or 0
 """
 """ARGV: the sealed copy's database, the seal, the number of keys."""
-
-FINISH_COPY = f"""
-redis.call('SELECT', ARGV[1])
-local whole = redis.call('GET', '{SEAL}') == ARGV[2] and redis.call('DBSIZE') == ARGV[3] + 1
-if whole then
-  if ARGV[4] == '' then redis.call('DEL', '{SEAL}') else redis.call('SET', '{SEAL}', ARGV[4]) end
-end
-redis.call('SELECT', '0')
-return whole and 1 or 0
-"""
-"""ARGV: the new database, its word, the number of keys, the seal that it gets (none if that is empty)."""
 
 SEAL_COPY = f"""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end

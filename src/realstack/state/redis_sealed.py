@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from realstack.errors import RealstackError, SeedFailed
 from realstack.state.redis_leases import CHANGE_IF_SAME, DELETE_IF_SAME, LEASE, Leases, connection, is_over
-from realstack.state.redis_scripts import BEGIN_COPY, COPY, DROP_SEED, FINISH_COPY, SEAL_COPY, TTLS, WHOLE
+from realstack.state.redis_scripts import COPY, DROP_SEED, SEAL_COPY, TTLS, WHOLE
 from realstack.state.redis_seed import RedisSeed, Write
 
 if TYPE_CHECKING:
@@ -76,19 +76,16 @@ class SealedSeed:
 
         False, and the reason among what is told, if the sealed copy or the new one is not whole.
         """
-        control, cursor, word = self.leases.control, b"0", f"in the making {uuid4()}"
-        await control.eval(BEGIN_COPY, 0, to, word)
-        while True:
-            if not (count := batch()):
-                return False  # nobody wants it any more
-            cursor = await control.eval(COPY, 0, sealed.number, to, self.seed.name, cursor, count, word)
-            if cursor in (b"0", b"gone"):
-                break
-        if not await self._holds(sealed):
-            self.told.append(_DAMAGED)
-            return False
-        mark_of_it = self.seed.name if mark else ""
-        return bool(await control.eval(FINISH_COPY, 0, to, word, sealed.keys, mark_of_it)) and cursor == b"0"
+        word, mark_of_it = f"in the making {uuid4()}", self.seed.name if mark else ""
+        cursor = b"begin"
+        while count := batch():
+            place = (sealed.number, to, self.seed.name, cursor, count, word, sealed.keys, mark_of_it)
+            cursor = await self.leases.control.eval(COPY, 0, *place)
+            if cursor == b"damaged":
+                self.told.append(_DAMAGED)
+            if cursor in (b"done", b"broken", b"damaged"):
+                return cursor == b"done"
+        return False  # nobody wants it any more
 
     async def renew_ttls(self, number: int) -> int:
         """Set the times to live in the database ``number``, from now on; the server's time in ms."""
@@ -100,10 +97,9 @@ class SealedSeed:
         return int(base)
 
     async def _is_whole(self, sealed: Sealed) -> bool:
-        return await self._holds(sealed) and int(await self.leases.control.hlen(self.ttls)) == len(self.seed.ttls)
-
-    async def _holds(self, sealed: Sealed) -> bool:
-        return bool(await self.leases.control.eval(WHOLE, 0, sealed.number, self.seed.name, sealed.keys))
+        control = self.leases.control
+        whole = await control.eval(WHOLE, 0, sealed.number, self.seed.name, sealed.keys)
+        return bool(whole) and int(await control.hlen(self.ttls)) == len(self.seed.ttls)
 
     async def _made(self, building: str) -> Sealed | None:
         """Fill a database and seal it. Whatever happens, our record of building it does not stay."""

@@ -205,7 +205,14 @@ class RedisState:
             if not self._watch.is_on:
                 raise
             noticed += await self._noticed(number, at_any_rate=True)
-            kind = await self._restored(number, seed, noticed)
+            try:
+                kind = await self._restored(number, seed, noticed)
+            except ResponseError as problem:
+                raise RealstackError(
+                    f"{self.endpoint.safe_url} refuses what a reset writes: {problem}",
+                    details=noticed,
+                    remedy="a test that sets what keeps a server from writing must set it back.",
+                ) from problem
         if kind is None:
             return None
         if self._store is not None:

@@ -51,8 +51,6 @@ _SERVER = (
     ("CONFIG", "SET", "hz", "10"),
     ("CONFIG", "SET", "set-max-intset-entries", "1"),
     ("CONFIG", "SET", "maxmemory-policy", "allkeys-lru", "maxmemory-samples", "3"),
-    ("CONFIG", "SET", "maxmemory", "1"),
-    ("CONFIG", "SET", "min-replicas-to-write", "3"),
     ("CONFIG", "SET", "notify-keyspace-events", "KEA"),
     ("CONFIG", "RESETSTAT"),
     ("ACL", "SETUSER", "eve", "on", "nopass", "~*", "+@all"),
@@ -60,6 +58,7 @@ _SERVER = (
     ("ACL", "SETUSER", "default", "-debug"),
     ("ACL", "DELUSER", "eve"),
 )
+_REFUSING = (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "min-replicas-to-write", "3"))
 _WHOLE = (
     ("FLUSHALL",),
     ("FLUSHALL", "ASYNC"),
@@ -86,9 +85,7 @@ _CONNECTION = (
     ("close",),
 )
 _INTO_OTHERS = tuple(
-    ("into", where, *what)
-    for where in ("sealed", "clone", ELSEWHERE)
-    for what in (("SET", "stray", "1"), ("FLUSHDB",))
+    ("into", where, *what) for where in ("sealed", "clone", ELSEWHERE) for what in (("SET", "stray", "1"), ("FLUSHDB",))
 )
 
 
@@ -99,8 +96,10 @@ def _split(text: str) -> tuple[tuple[str, ...], ...]:
 TEMPLATES: dict[str, tuple[tuple[str, ...], ...]] = {
     "data": _split(_DATA),
     "transaction": _split(_TRANSACTION),
+    "watched": _split("WATCH string|APPEND string w|WATCH k"),
     "script": _SCRIPTS,
     "server": _SERVER,
+    "refusing": _REFUSING,
     "whole": _WHOLE,
     "connection": _CONNECTION,
     "others": _INTO_OTHERS,
@@ -108,7 +107,7 @@ TEMPLATES: dict[str, tuple[tuple[str, ...], ...]] = {
 """Kinds of steps. In their words ``k`` stands for a key and ``w`` for a value; ``own``, ``sealed`` and ``clone`` for the
 number of a database."""
 _OFTEN = ("data",) * 8 + ("transaction", "script") * 2 + ("connection",)
-_SELDOM = (*_OFTEN, "server", "server", "whole", "others")
+_SELDOM = (*_OFTEN, "server", "server", "refusing", "whole", "others")
 BLOCKING = frozenset({"BLPOP", "BRPOP", "BLMOVE", "BZPOPMIN"})
 
 

@@ -174,7 +174,7 @@ class Contents:
             for key in sorted(self.values.keys() | seed.values.keys())
             if self.values.get(key) != seed.values.get(key)
         ]
-        for key in sorted((self.ends.keys() | seed.ends.keys())):
+        for key in sorted(self.ends.keys() | seed.ends.keys()):
             if (key in self.ends) != (key in seed.ends):
                 found.append(f"{key.decode()}: ends {seed.ends.get(key)}, became {self.ends.get(key)}")
         since = {end - seed.ends[key] for key, end in self.ends.items() if key in seed.ends}
@@ -206,14 +206,14 @@ _SETTINGS = ("hz", "set-max-intset-entries", "maxmemory-policy", "maxmemory-samp
 class Proof:
     """One lender, one database that it has lent, and three connections of an application to it.
 
-    ``exact_server``: settings, users and functions are to be put back.
+    ``kind`` is how it is reset where nothing was damaged; ``puts_back``, whether settings, users and functions are too.
     """
 
-    def __init__(self, server: Endpoint, lender: Lender, *, puts_back: bool = True, swaps: bool = True) -> None:
+    def __init__(self, server: Endpoint, lender: Lender, *, kind: str, puts_back: bool) -> None:
         self.server = server
         self.lender = lender
         self.puts_back = puts_back
-        self.swaps = swaps
+        self.kind = kind
         self.done = 0
         self._control = Socket(server)
         self._sessions = [Socket(server) for _ in range(3)]
@@ -271,10 +271,12 @@ class Proof:
         if changed and self.puts_back:
             left = await self._server_wide_changed()
             assert not left, f"{left} {about}"
+        elif changed:
+            self._server_wide = await self._server_wide_now()
         self._check_notices(report, about)
         self._since_harm = 0 if happened.slow else self._since_harm + 1
-        if self.swaps and self._since_harm > 2 and self._seed.values:
-            assert report.kind == "swapped", about
+        if self._since_harm > 2 and self._seed.values:
+            assert report.kind == self.kind, about
         self.done += 1
 
     @property
@@ -346,7 +348,7 @@ class Proof:
         self._answered(session, step, await session.read())
         return False
 
-    def _answered(self, session: Socket, step: Step, answer: Any) -> None:  # noqa: C901, PLR0912
+    def _answered(self, session: Socket, step: Step, answer: Any) -> None:  # noqa: PLR0912
         words = step.words
         if words[0] in ("EXEC", "DISCARD"):
             if isinstance(answer, Refused) and "without MULTI" in str(answer):
@@ -361,7 +363,7 @@ class Proof:
             session.queued.append(step)
             return
         happened = self._happened
-        if step.kind == "server":
+        if step.kind in ("server", "refusing"):
             happened.server = True
             happened.may_be_told |= {"CONFIG", "ACL", "functions"}
         if isinstance(answer, Refused):
@@ -391,13 +393,11 @@ class Proof:
                     happened.may_be_told.add("SWAPDB")
             case ("SCRIPT", "FLUSH"):
                 happened.told.add("SCRIPT FLUSH")
-            case ("CONFIG", "SET", "maxmemory" | "min-replicas-to-write", _):
-                happened.slow = True  # the clone cannot be made
             case ("CONFIG", "RESETSTAT"):
                 happened.told = happened.told - {"FLUSHALL", "SWAPDB", "SCRIPT FLUSH"} | {"RESETSTAT"}
                 happened.may_be_told |= {"FLUSHALL", "SWAPDB", "SCRIPT FLUSH"}
-        if step.kind == "others":
-            happened.slow = True
+        if step.kind in ("others", "refusing"):
+            happened.slow = True  # the clone is spoiled, or cannot be made
 
     def _harm(self, word: str) -> None:
         self._happened.harm = self._happened.slow = self._happened.server = True
@@ -428,9 +428,14 @@ class Proof:
     def _tidy(self) -> None:
         """Connections begin anew after one that was left in the midst of something."""
         for session in self._sessions:
-            if session.queued is not None or session.watches or session.subscribed or session.waits or session.named:
-                session.close()
-            elif session.number != self._number:
+            if (
+                session.queued is not None
+                or session.watches
+                or session.subscribed
+                or session.waits
+                or session.named
+                or session.number != self._number
+            ):
                 session.close()
 
     def _check_notices(self, report: RedisResetReport, about: str) -> None:
@@ -477,7 +482,9 @@ class Proof:
         return contents
 
     async def _server_wide_now(self) -> list[Any]:
-        return await self._asked(*(["CONFIG", "GET", name] for name in _SETTINGS), ["ACL", "LIST"], ["FUNCTION", "DUMP"])
+        return await self._asked(
+            *(["CONFIG", "GET", name] for name in _SETTINGS), ["ACL", "LIST"], ["FUNCTION", "DUMP"]
+        )
 
     async def _server_wide_changed(self) -> set[str]:
         """Words of the sentences about what is not as it was at the lend."""
