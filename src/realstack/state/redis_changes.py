@@ -60,10 +60,11 @@ _SEAL = b"realstack:seal"
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two databases that are compared."""
+    """One of the two databases that are compared; or of a database that both share, the keys with ``prefix``."""
 
     client: Redis
-    number: int
+    number: int = 0
+    prefix: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ async def compare(before: Side, after: Side, ttls: Mapping[bytes, int], since_ms
     expired = [key for key in missing if key in ttls and since_ms + ttls[key] <= now + _TTL_TOLERANCE_MS]
     removed = await _values(before, sorted(set(missing) - set(expired)))
     added = await _values(after, sorted(here - there))
-    differ = sorted(await _differing(before, after) & there & here)
+    differ = sorted(await _differing(before, after, there & here))
     olds, news = await _values(before, differ), await _values(after, differ)
     retimed = await _retimed(after, there & here, ttls, since_ms)
     retimed |= await _fields_with_ends(after, [key for key in differ if key in news and news[key].kind == "hash"])
@@ -167,7 +168,8 @@ async def compare(before: Side, after: Side, ttls: Mapping[bytes, int], since_ms
 
 
 async def _keys(side: Side) -> set[bytes]:
-    return {key async for key in side.client.scan_iter(count=1000)} - {_SEAL}
+    found = side.client.scan_iter(match=side.prefix + b"*", count=1000)
+    return {key.removeprefix(side.prefix) async for key in found} - {_SEAL}
 
 
 async def _now(side: Side) -> int:
@@ -175,8 +177,23 @@ async def _now(side: Side) -> int:
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 
-async def _differing(before: Side, after: Side) -> set[bytes]:
-    return await _scanned(after, _COMPARE, before.number, after.number)
+async def _differing(before: Side, after: Side, keys: set[bytes]) -> set[bytes]:
+    if not after.prefix:
+        return await _scanned(after, _COMPARE, before.number, after.number) & keys
+    ordered = sorted(keys)
+    olds, news = await _each(before, "DUMP", ordered), await _each(after, "DUMP", ordered)
+    return {key for key, old, new in zip(ordered, olds, news, strict=True) if old != new}
+
+
+async def _each(side: Side, command: str, keys: list[bytes]) -> list[Any]:
+    """The answers to ``command`` for each key, many at a time."""
+    answers: list[Any] = []
+    for start in range(0, len(keys), _BATCH):
+        async with side.client.pipeline(transaction=False) as pipeline:
+            for key in keys[start : start + _BATCH]:
+                pipeline.execute_command(command, side.prefix + key)
+            answers += await pipeline.execute()
+    return answers
 
 
 async def _scanned(side: Side, script: str, *numbers: int) -> set[bytes]:
@@ -192,19 +209,33 @@ async def _scanned(side: Side, script: str, *numbers: int) -> set[bytes]:
 async def _retimed(
     after: Side, keys: set[bytes], ttls: Mapping[bytes, int], since_ms: int
 ) -> dict[str, tuple[float | None, float | None]]:
-    volatile = await _scanned(after, _VOLATILE, after.number)
-    looked_at = sorted((volatile | ttls.keys()) & keys)
+    ends = await (_ends_by_script if not after.prefix else _ends_by_commands)(after, keys, ttls)
     now, found = await _now(after), {}
+    for key, end_ms in sorted(ends.items()):
+        wanted = since_ms + ttls[key] if key in ttls else -1
+        if end_ms == -2 or abs(end_ms - wanted) <= _TTL_TOLERANCE_MS:
+            continue
+        left = None if end_ms < 0 else float(max(0, math.ceil((end_ms - now) / 1000)))
+        found[_text(key)] = (ttls[key] / 1000 if key in ttls else None, left)
+    return found
+
+
+async def _ends_by_script(side: Side, keys: set[bytes], ttls: Mapping[bytes, int]) -> dict[bytes, int]:
+    """By the server's clock in ms, of keys that have an end or should have one; -1 for none, -2 for no such key."""
+    looked_at = sorted((await _scanned(side, _VOLATILE, side.number) | ttls.keys()) & keys)
+    found: dict[bytes, int] = {}
     for start in range(0, len(looked_at), _BATCH):
         some = looked_at[start : start + _BATCH]
-        ends = await after.client.eval(_TTL, len(some), *some, after.number)
-        for key, end_ms in zip(some, map(int, ends), strict=True):
-            wanted = since_ms + ttls[key] if key in ttls else -1
-            if end_ms == -2 or abs(end_ms - wanted) <= _TTL_TOLERANCE_MS:
-                continue
-            left = None if end_ms < 0 else float(max(0, math.ceil((end_ms - now) / 1000)))
-            found[_text(key)] = (ttls[key] / 1000 if key in ttls else None, left)
+        ends = await side.client.eval(_TTL, len(some), *some, side.number)
+        found.update(zip(some, map(int, ends), strict=True))
     return found
+
+
+async def _ends_by_commands(side: Side, keys: set[bytes], _: Mapping[bytes, int]) -> dict[bytes, int]:
+    ordered = sorted(keys)
+    now = await _now(side)
+    left = map(int, await _each(side, "PTTL", ordered))
+    return {key: now + each if each >= 0 else each for key, each in zip(ordered, left, strict=True)}
 
 
 async def _fields_with_ends(side: Side, hashes: list[bytes]) -> dict[str, tuple[float | None, float | None]]:
@@ -214,9 +245,9 @@ async def _fields_with_ends(side: Side, hashes: list[bytes]) -> dict[str, tuple[
     client: Any = side.client
     found: dict[str, tuple[float | None, float | None]] = {}
     for key in hashes:
-        fields = sorted(await client.hkeys(key))
+        fields = sorted(await client.hkeys(side.prefix + key))
         try:
-            ends = await client.execute_command("HPTTL", key, "FIELDS", len(fields), *fields)
+            ends = await client.execute_command("HPTTL", side.prefix + key, "FIELDS", len(fields), *fields)
         except ResponseError:
             break
         for name, left in zip(fields, ends or (), strict=False):
@@ -229,9 +260,10 @@ async def _values(side: Side, keys: Iterable[bytes]) -> dict[bytes, RedisValue]:
     """What the keys hold; those that have ended meanwhile are left out."""
     found = {}
     for key in keys:
-        kind = _text(await side.client.type(key))
+        name = side.prefix + key
+        kind = _text(await side.client.type(name))
         if kind != "none":
-            found[key] = RedisValue(_NAMES.get(kind, kind), await _read(side.client, key, kind))
+            found[key] = RedisValue(_NAMES.get(kind, kind), await _read(side.client, name, kind))
     return found
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from realstack.state.redis_leases import OUR_NAME, Leases
-from realstack.state.redis_scripts import CHANGING, COUNT, COUNTED
+from realstack.state.redis_scripts import CHANGING, COUNT, COUNT_WHERE_SHARED, COUNTED, EMPTIES_ALL
 
 CLIENTS = ("CLIENT", "LIST")
 _RESET = "config|resetstat"
@@ -31,10 +31,17 @@ class _ServerWide:
 
 
 class ServerWatch:
-    """Compares a server with how it was at :meth:`begin`, and a database's connections with the last look."""
+    """Compares a server with how it was at :meth:`begin`, and a database's connections with the last look.
 
-    def __init__(self, leases: Leases) -> None:
+    Where workers share a database (``shares_database``) nobody knows whose a connection is: they are told of only
+    while no other worker is at work. ``counting`` is the script that reads the counters.
+    """
+
+    def __init__(self, leases: Leases, *, shares_database: bool = False) -> None:
         self.leases = leases
+        self.shares_database = shares_database
+        self.counting = COUNT_WHERE_SHARED if shares_database else COUNT
+        self._counted = (COUNTED[0], EMPTIES_ALL, *COUNTED[1:]) if shares_database else COUNTED
         self._counts: list[int] | None = None
         self._before = _ServerWide()
         self._clients: dict[str, dict[str, str]] = {}
@@ -45,7 +52,7 @@ class ServerWatch:
 
         try:
             self._before = await _server_wide(self.leases.control)
-            self._counts = _numbers(await self.leases.control.eval(COUNT, 0))
+            self._counts = _numbers(await self.leases.control.eval(self.counting, 0))
         except RedisError:
             self._counts = None
 
@@ -60,20 +67,24 @@ class ServerWatch:
         ``at_any_rate`` puts settings back although other workers run: with these, none of them can work.
         """
         said = self._of_clients(clients, str(number))
+        if said and self.shares_database and await self.leases.others():
+            said = []
         counts = _numbers(counted)
         before, self._counts = self._counts, counts
         if before is None or ([counts[0], *counts[2:]] == [before[0], *before[2:]] and counts[1] > before[1]):
             return said
-        swaps, calls = counts[0], dict(zip(COUNTED, counts[2:], strict=True))
-        old_swaps, old_calls = before[0], dict(zip(COUNTED, before[2:], strict=True))
+        swaps, calls = counts[0], dict(zip(self._counted, counts[2:], strict=True))
+        old_swaps, old_calls = before[0], dict(zip(self._counted, before[2:], strict=True))
         restarted = (
-            any(calls[name] < old_calls[name] for name in COUNTED)
+            any(calls[name] < old_calls[name] for name in self._counted)
             or calls[_RESET] > old_calls[_RESET]  # which sets itself to 1
             or counts[1] <= before[1]  # each look is a script itself
         )
         if restarted:
             said.append(f"CONFIG RESETSTAT or a restart set the server's counters back, {_WHO}")
-            old_calls, old_swaps = dict.fromkeys(COUNTED, 0), swaps - calls["swapdb"]
+            old_calls, old_swaps = dict.fromkeys(self._counted, 0), swaps - calls["swapdb"]
+        if calls.get(EMPTIES_ALL, 0) > old_calls.get(EMPTIES_ALL, 0):
+            said.append(f"FLUSHDB emptied the one database, of other workers too, {_WHO}")
         if calls["flushall"] > old_calls["flushall"]:
             said.append(f"FLUSHALL emptied every database of the server, those of other workers too, {_WHO}")
         elif calls["swapdb"] - swaps > old_calls["swapdb"] - old_swaps:
@@ -82,7 +93,7 @@ class ServerWatch:
             said.append(f"SCRIPT FLUSH emptied the server's cache of scripts, {_WHO}")
         if restarted or any(calls[name] > old_calls[name] for name in CHANGING):
             said += await self._server_wide_put_right(at_any_rate=at_any_rate)
-            self._counts = _numbers(await self.leases.control.eval(COUNT, 0))  # our own commands count too
+            self._counts = _numbers(await self.leases.control.eval(self.counting, 0))  # our own commands count too
         return said
 
     def _of_clients(self, listed: bytes, number: str) -> list[str]:

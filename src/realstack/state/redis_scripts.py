@@ -29,17 +29,22 @@ COUNTED = (
 CHANGING = COUNTED[4:]
 """Those of them after which settings, users or functions may differ."""
 
-_NAMES = ", ".join(f"'{name}'" for name in COUNTED)
+EMPTIES_ALL = "flushdb"
+"""Where all workers share one database, this one too."""
 
-_COUNTS = f"""
+
+def _counting(names: tuple[str, ...]) -> str:
+    """The script's part that reads how often each of the commands was called."""
+    listed = ", ".join(f"'{name}'" for name in names)
+    return f"""
 local function counts()
   local info = redis.call('INFO', 'commandstats')
   local evals = string.match(info, 'cmdstat_eval:calls=(%d+)') or '0'
   local found = {{redis.call('GET', '{SWAPS}') or '0', evals}}
-  for i, name in ipairs({{{_NAMES}}}) do
+  for i, name in ipairs({{{listed}}}) do
     -- Plain search is ten times as fast as a pattern that has to be tried at every byte.
     local _, at = string.find(info, 'cmdstat_' .. name .. ':calls=', 1, true)
-    if not at and i > {len(COUNTED) - len(CHANGING)} then
+    if not at and i > {len(names) - len(CHANGING)} then
       -- Servers before 7.0 count a command with all that follows its first word.
       _, at = string.find(info, 'cmdstat_' .. string.match(name, '^%a+') .. ':calls=', 1, true)
     end
@@ -49,6 +54,9 @@ local function counts()
   return table.concat(found, ' ')
 end
 """
+
+
+_COUNTS = _counting(COUNTED)
 
 _RENEW_TTLS = """
 local function renew_ttls(number, ttls, expected)
@@ -67,6 +75,9 @@ end
 COUNT = f"{_COUNTS}\nreturn counts()"
 """Database 0. Answers with the number of realstack's own swaps and of scripts, then the calls of each of
 :data:`COUNTED`."""
+
+COUNT_WHERE_SHARED = f"{_counting((*COUNTED[:1], EMPTIES_ALL, *COUNTED[1:]))}\nreturn counts()"
+"""The same, with :data:`EMPTIES_ALL` behind the first."""
 
 SWAP = f"""{_COUNTS}{_RENEW_TTLS}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('GET', KEYS[2]) ~= ARGV[2] then return {{'lease'}} end

@@ -28,9 +28,9 @@ from realstack.readiness import until_ready
 from realstack.registry import new_run_id
 from realstack.services import service
 from realstack.services.redis import client
-from realstack.state import redis_clone, redis_notice, redis_sealed, redis_state
+from realstack.state import redis_clone, redis_notice, redis_sealed, redis_databases
 from realstack.state.redis_notice import ServerWatch
-from realstack.state.redis_state import RedisState
+from realstack.state.redis_databases import DatabaseLender
 from tests.integration.state.random_redis import Step, as_yaml, seeds, sequences
 from tests.integration.state.redis_proof import Proof
 
@@ -44,18 +44,18 @@ AT_FIRST = {"maxmemory": "0", "min-replicas-to-write": "0", "hz": "10", "notify-
 Patch = Callable[[pytest.MonkeyPatch], None]
 
 
-def ours(server: Endpoint, plan: RedisPlan) -> RedisState:
-    return RedisState(server, plan, "gw0", "r1")
+def ours(server: Endpoint, plan: RedisPlan) -> DatabaseLender:
+    return DatabaseLender(server, plan, "gw0", "r1")
 
 
-def of_few_databases(server: Endpoint, plan: RedisPlan) -> RedisState:
+def of_few_databases(server: Endpoint, plan: RedisPlan) -> DatabaseLender:
     state = ours(server, plan)
     state._leases.databases = redis_clone.ROOM_FOR_CLONES - 1
     return state
 
 
-def given_to_us(server: Endpoint, plan: RedisPlan) -> RedisState:
-    return RedisState(replace(server, provider="external"), plan, "gw0", "r1")
+def given_to_us(server: Endpoint, plan: RedisPlan) -> DatabaseLender:
+    return DatabaseLender(replace(server, provider="external"), plan, "gw0", "r1")
 
 
 WITHIN = ("data", "data", "data", "transaction", "script", "connection")
@@ -224,18 +224,18 @@ async def says_so(*_: Any) -> str:
 RENEWED = "for i = 1, #pairs_, 2 do redis.call('PEXPIREAT', pairs_[i], base + pairs_[i + 1]) end"
 BUGS = {
     "the databases are not exchanged": Bug(
-        in_script(redis_state, "SWAP", "redis.call('SWAPDB', ARGV[5], ARGV[6])")
+        in_script(redis_databases, "SWAP", "redis.call('SWAPDB', ARGV[5], ARGV[6])")
     ),
-    "times to live are not set in a swap": Bug(in_script(redis_state, "SWAP", RENEWED)),
+    "times to live are not set in a swap": Bug(in_script(redis_databases, "SWAP", RENEWED)),
     "times to live count from a second ago": Bug(
-        in_script(redis_state, "SWAP", "base + pairs_[i + 1]", "base - 1000 + pairs_[i + 1]")
+        in_script(redis_databases, "SWAP", "base + pairs_[i + 1]", "base - 1000 + pairs_[i + 1]")
     ),
-    "the first time to live is forgotten": Bug(in_script(redis_state, "SWAP", "for i = 1, #", "for i = 3, #")),
-    "the mark of a clone stays in it": Bug(in_script(redis_state, "SWAP", "redis.call('DEL', 'realstack:seal')")),
+    "the first time to live is forgotten": Bug(in_script(redis_databases, "SWAP", "for i = 1, #", "for i = 3, #")),
+    "the mark of a clone stays in it": Bug(in_script(redis_databases, "SWAP", "redis.call('DEL', 'realstack:seal')")),
     "a clone is taken for whole": Bug(
-        in_script(redis_state, "SWAP", "if not whole or", "if"), ("others", "data")
+        in_script(redis_databases, "SWAP", "if not whole or", "if"), ("others", "data")
     ),
-    "no clone is made for the next reset": Bug(instead(RedisState, "_prepare_next", lambda *_: None)),
+    "no clone is made for the next reset": Bug(instead(DatabaseLender, "_prepare_next", lambda *_: None)),
     "a clone is made in a database that is not empty": Bug(
         in_script(redis_sealed, "COPY", "redis.call('FLUSHDB', 'ASYNC')")
     ),
@@ -259,11 +259,11 @@ BUGS = {
         in_script(redis_sealed, "COPY", "redis.call('FLUSHDB', 'ASYNC')"), how="copied"
     ),
     "a key is left out when the seed is written": Bug(
-        instead(redis_state, "write_all", lambda client, writes: redis_sealed.write_all(client, writes[1:])),
+        instead(redis_databases, "write_all", lambda client, writes: redis_sealed.write_all(client, writes[1:])),
         how="written",
     ),
     "times to live are not written": Bug(
-        instead(redis_state, "write_ttls", lambda client, seed: redis_sealed.write_ttls(client, replace(seed, ttls={}))),
+        instead(redis_databases, "write_ttls", lambda client, seed: redis_sealed.write_ttls(client, replace(seed, ttls={}))),
         how="written",
     ),
     "settings are not compared": Bug(instead(redis_notice, "_settings", lambda *_: []), ("server",)),

@@ -14,9 +14,9 @@ import pytest
 from realstack.errors import NotOurs
 from realstack.model import Endpoint, RedisPlan
 from realstack.services.redis import client
-from realstack.state import redis_state
+from realstack.state import redis_databases
 from realstack.state.redis_seed import read_redis_seed
-from realstack.state.redis_state import RedisState
+from realstack.state.redis_databases import DatabaseLender
 
 SEED = """
 string: v
@@ -47,8 +47,8 @@ def plan(tmp_path: Path) -> RedisPlan:
 
 
 @pytest.fixture
-async def state(empty_redis: Endpoint, plan: RedisPlan) -> AsyncIterator[RedisState]:
-    made = RedisState(empty_redis, plan, "gw0", "r1")
+async def state(empty_redis: Endpoint, plan: RedisPlan) -> AsyncIterator[DatabaseLender]:
+    made = DatabaseLender(empty_redis, plan, "gw0", "r1")
     yield made
     await made.close()
 
@@ -63,19 +63,19 @@ async def image(redis: Any) -> dict[bytes, bytes]:
     return {key: await redis.dump(key) for key in sorted([key async for key in redis.scan_iter()])}
 
 
-async def times(state: RedisState, lent: Endpoint, redis: Any) -> dict[bytes, int]:
+async def times(state: DatabaseLender, lent: Endpoint, redis: Any) -> dict[bytes, int]:
     """Each key's end, in ms after the reset; keys without one are left out."""
     ends = {key: await redis.pexpiretime(key) for key in [key async for key in redis.scan_iter()]}
     since = state._since[int(lent.database or 0)]
     return {key: end - since for key, end in ends.items() if end != -1}
 
 
-async def prepared(state: RedisState) -> None:
+async def prepared(state: DatabaseLender) -> None:
     """Until the clone for the next reset is ready."""
     assert await asyncio.gather(*(clone.task for clone in state._clones.values() if clone.task)) == [True]
 
 
-async def test_the_first_reset_copies_and_later_ones_swap(state: RedisState) -> None:
+async def test_the_first_reset_copies_and_later_ones_swap(state: DatabaseLender) -> None:
     lent = await state.lend()
     assert state.last_reset is not None
     assert state.last_reset.kind == "copied"
@@ -91,7 +91,7 @@ async def test_the_first_reset_copies_and_later_ones_swap(state: RedisState) -> 
             assert await times(state, lent, redis) == TTLS
 
 
-async def test_a_clone_that_is_not_ready_is_waited_for(state: RedisState) -> None:
+async def test_a_clone_that_is_not_ready_is_waited_for(state: DatabaseLender) -> None:
     lent = await state.lend()
     for _ in range(20):  # at once, one after the other: the clone has had no time
         assert (await state.reset(lent)).kind == "swapped"
@@ -99,7 +99,7 @@ async def test_a_clone_that_is_not_ready_is_waited_for(state: RedisState) -> Non
             assert await redis.dbsize() == 17
 
 
-async def test_connections_stay_and_see_the_seed(state: RedisState) -> None:
+async def test_connections_stay_and_see_the_seed(state: DatabaseLender) -> None:
     lent = await state.lend()
     async with opened(lent, single_connection_client=True) as redis:
         identity = await redis.client_id()
@@ -109,7 +109,7 @@ async def test_connections_stay_and_see_the_seed(state: RedisState) -> None:
         assert await redis.client_id() == identity
 
 
-async def test_keys_that_expired_come_back(state: RedisState) -> None:
+async def test_keys_that_expired_come_back(state: DatabaseLender) -> None:
     lent = await state.lend()
     async with opened(lent) as redis:
         for key in TTLS:
@@ -121,9 +121,9 @@ async def test_keys_that_expired_come_back(state: RedisState) -> None:
 
 
 async def test_two_workers_share_the_sealed_seed_and_nothing_else(empty_redis: Endpoint, plan: RedisPlan) -> None:
-    states = [RedisState(empty_redis, plan, f"gw{number}", "r1") for number in range(3)]
+    states = [DatabaseLender(empty_redis, plan, f"gw{number}", "r1") for number in range(3)]
 
-    async def works(state: RedisState) -> None:
+    async def works(state: DatabaseLender) -> None:
         for _ in range(15):
             lent = await state.lend()
             async with opened(lent) as redis:
@@ -144,7 +144,7 @@ async def test_two_workers_share_the_sealed_seed_and_nothing_else(empty_redis: E
         await state.close()
 
 
-async def test_a_server_of_few_databases_keeps_them_for_workers(state: RedisState, empty_redis: Endpoint) -> None:
+async def test_a_server_of_few_databases_keeps_them_for_workers(state: DatabaseLender, empty_redis: Endpoint) -> None:
     state._leases.databases = 16
     lent = await state.lend()
     assert (await state.reset(lent)).kind == "copied"
@@ -153,7 +153,7 @@ async def test_a_server_of_few_databases_keeps_them_for_workers(state: RedisStat
 
 
 async def test_without_a_database_for_the_seal_the_seed_is_written(empty_redis: Endpoint, plan: RedisPlan) -> None:
-    state = RedisState(empty_redis, plan, "gw0", "r1")
+    state = DatabaseLender(empty_redis, plan, "gw0", "r1")
     state._leases.databases = 2
     lent = await state.lend()
     async with opened(lent) as redis:
@@ -165,7 +165,7 @@ async def test_without_a_database_for_the_seal_the_seed_is_written(empty_redis: 
 
 
 async def test_an_empty_seed_leaves_an_empty_database(empty_redis: Endpoint, tmp_path: Path) -> None:
-    state = RedisState(empty_redis, RedisPlan(tmp_path), "gw0", "r1")
+    state = DatabaseLender(empty_redis, RedisPlan(tmp_path), "gw0", "r1")
     lent = await state.lend()
     async with opened(lent) as redis:
         await redis.set("a", "1")
@@ -177,11 +177,11 @@ async def test_an_empty_seed_leaves_an_empty_database(empty_redis: Endpoint, tmp
 
 
 async def test_another_seed_frees_the_copy_that_nobody_uses(empty_redis: Endpoint, plan: RedisPlan) -> None:
-    old = RedisState(empty_redis, plan, "gw0", "r1")
+    old = DatabaseLender(empty_redis, plan, "gw0", "r1")
     await old.lend()
     await old.close()
     (plan.root / "seed.yaml").write_text("only: {value: 1, ttl_s: 9}")
-    new = RedisState(empty_redis, plan, "gw0", "r2")
+    new = DatabaseLender(empty_redis, plan, "gw0", "r2")
     lent = await new.lend()
     async with opened(empty_redis, database=0) as control:
         assert len(await control.keys("realstack:seed:*")) == 2
@@ -193,10 +193,10 @@ async def test_another_seed_frees_the_copy_that_nobody_uses(empty_redis: Endpoin
 
 
 async def test_the_copy_of_a_seed_in_use_is_kept(empty_redis: Endpoint, plan: RedisPlan) -> None:
-    old = RedisState(empty_redis, plan, "gw0", "r1")
+    old = DatabaseLender(empty_redis, plan, "gw0", "r1")
     lent = await old.lend()
     (plan.root / "seed.yaml").write_text("only: 1")
-    new = RedisState(empty_redis, plan, "gw0", "r2")
+    new = DatabaseLender(empty_redis, plan, "gw0", "r2")
     await new.lend()
     assert (await old.reset(lent)).noticed == ()
     async with opened(lent) as redis:
@@ -210,9 +210,9 @@ async def test_the_copy_of_a_seed_in_use_is_kept(empty_redis: Endpoint, plan: Re
 
 @pytest.mark.parametrize("command", ["FLUSHALL", "SWAPDB 1 4095", "SWAPDB 1 4094", "SWAPDB 4095 4094", "SWAPDB 0 1"])
 async def test_what_reaches_other_databases_is_told_and_mended(
-    empty_redis: Endpoint, state: RedisState, plan: RedisPlan, command: str
+    empty_redis: Endpoint, state: DatabaseLender, plan: RedisPlan, command: str
 ) -> None:
-    neighbour = RedisState(empty_redis, plan, "gw1", "r1")
+    neighbour = DatabaseLender(empty_redis, plan, "gw1", "r1")
     lent, beside = await state.lend(), await neighbour.lend()
     async with opened(lent) as redis:
         seed = await written_by_hand(empty_redis, plan)
@@ -234,13 +234,13 @@ async def test_what_reaches_other_databases_is_told_and_mended(
     await neighbour.close()
 
 
-async def _again(state: RedisState, lent: Endpoint) -> Endpoint:
+async def _again(state: DatabaseLender, lent: Endpoint) -> Endpoint:
     if int(lent.database or 0) in state._lent:
         await state.give_back(lent)
     return await state.lend()
 
 
-async def test_a_write_into_the_sealed_copy_is_told_and_mended(empty_redis: Endpoint, state: RedisState) -> None:
+async def test_a_write_into_the_sealed_copy_is_told_and_mended(empty_redis: Endpoint, state: DatabaseLender) -> None:
     lent = await state.lend()
     await prepared(state)
     async with opened(empty_redis, database=4095) as sealed:
@@ -254,7 +254,7 @@ async def test_a_write_into_the_sealed_copy_is_told_and_mended(empty_redis: Endp
         assert (await state.reset(lent)).noticed == ()
 
 
-async def test_server_wide_changes_are_put_back_while_nobody_else_works(state: RedisState) -> None:
+async def test_server_wide_changes_are_put_back_while_nobody_else_works(state: DatabaseLender) -> None:
     lent = await state.lend()
     async with opened(lent) as redis:
         await redis.config_set("maxmemory-policy", "allkeys-lru")
@@ -272,9 +272,9 @@ async def test_server_wide_changes_are_put_back_while_nobody_else_works(state: R
 
 
 async def test_server_wide_changes_are_only_told_while_another_works(
-    empty_redis: Endpoint, state: RedisState, plan: RedisPlan
+    empty_redis: Endpoint, state: DatabaseLender, plan: RedisPlan
 ) -> None:
-    neighbour = RedisState(empty_redis, plan, "gw1", "r1")
+    neighbour = DatabaseLender(empty_redis, plan, "gw1", "r1")
     await neighbour.lend()
     lent = await state.lend()
     async with opened(lent) as redis:
@@ -289,7 +289,7 @@ async def test_server_wide_changes_are_only_told_while_another_works(
     await neighbour.close()
 
 
-async def test_what_the_server_does_not_put_back_is_told(state: RedisState) -> None:
+async def test_what_the_server_does_not_put_back_is_told(state: DatabaseLender) -> None:
     lent = await state.lend()
     async with opened(lent) as redis:
         await redis.config_set("hz", "14")
@@ -299,7 +299,7 @@ async def test_what_the_server_does_not_put_back_is_told(state: RedisState) -> N
         await redis.config_set("hz", "10")
 
 
-async def test_the_new_value_of_a_password_is_not_told(state: RedisState) -> None:
+async def test_the_new_value_of_a_password_is_not_told(state: DatabaseLender) -> None:
     lent = await state.lend()
     async with opened(lent) as redis:
         await redis.config_set("masterauth", "s3cret")
@@ -309,7 +309,7 @@ async def test_the_new_value_of_a_password_is_not_told(state: RedisState) -> Non
         assert (await redis.config_get("masterauth"))["masterauth"] == ""
 
 
-async def test_connections_in_the_midst_of_something_are_told_once(state: RedisState) -> None:
+async def test_connections_in_the_midst_of_something_are_told_once(state: DatabaseLender) -> None:
     lent = await state.lend()
     async with opened(lent) as redis, opened(lent) as other, opened(lent, single_connection_client=True) as third:
         listener = redis.pubsub()
@@ -336,7 +336,7 @@ async def _until(redis: Any, command: str) -> None:
         await asyncio.sleep(0.001)
 
 
-async def test_counters_that_were_set_back_are_told(state: RedisState) -> None:
+async def test_counters_that_were_set_back_are_told(state: DatabaseLender) -> None:
     lent = await state.lend()
     async with opened(lent) as redis:
         await redis.config_set("hz", "12")
@@ -355,13 +355,13 @@ CHILD = """
 import asyncio, sys
 from pathlib import Path
 from realstack.model import Endpoint, RedisPlan
-from realstack.state import redis_sealed, redis_state
+from realstack.state import redis_sealed, redis_databases
 async def stands_still(*args, **options):
     print("there", flush=True)
     await asyncio.Event().wait()
 async def main(where, root, port):
     endpoint = Endpoint("redis", "redis", "127.0.0.1", int(port), "redis", database="0", provider="embedded")
-    state = redis_state.RedisState(endpoint, RedisPlan(Path(root), ("seed.yaml",)), "gw7", "r0")
+    state = redis_databases.DatabaseLender(endpoint, RedisPlan(Path(root), ("seed.yaml",)), "gw7", "r0")
     if where == "sealing":
         redis_sealed.SealedSeed._write_ttls = stands_still
     else:
@@ -388,7 +388,7 @@ async def test_a_worker_killed_in_the_middle_leaves_nothing_that_is_taken_for_wh
         [sys.executable, "-c", CHILD, where, str(plan.root), str(empty_redis.port)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(redis_state.__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(redis_databases.__file__).parents[2])},
     )
     assert child.stdout
     try:
@@ -401,7 +401,7 @@ async def test_a_worker_killed_in_the_middle_leaves_nothing_that_is_taken_for_wh
         left = await control.info("keyspace")
         assert "db4095" in left
         assert ("db4094" in left) == (where == "cloning")
-    state = RedisState(empty_redis, plan, "gw0", "r1")
+    state = DatabaseLender(empty_redis, plan, "gw0", "r1")
     lent = await state.lend()
     for _ in range(3):
         async with opened(lent) as redis:
@@ -423,7 +423,7 @@ async def written_by_hand(endpoint: Endpoint, plan: RedisPlan) -> dict[bytes, by
 
 
 async def test_a_clone_with_something_too_much_or_too_little_is_not_used(
-    empty_redis: Endpoint, state: RedisState
+    empty_redis: Endpoint, state: DatabaseLender
 ) -> None:
     lent = await state.lend()
     for damage in ("SET stray 1", "DEL list", "FLUSHDB"):
@@ -436,7 +436,7 @@ async def test_a_clone_with_something_too_much_or_too_little_is_not_used(
             assert await redis.dbsize() == 17
 
 
-async def test_only_what_is_lent_is_reset(state: RedisState) -> None:
+async def test_only_what_is_lent_is_reset(state: DatabaseLender) -> None:
     lent = await state.lend()
     await state.give_back(lent)
     with pytest.raises(NotOurs):
