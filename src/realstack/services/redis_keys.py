@@ -19,7 +19,7 @@ class CommandKeys:
     """What a server's answer to ``COMMAND INFO name`` says of the keys of ``name`` and of its subcommands."""
 
     def __init__(self, info: Sequence[Any]) -> None:
-        self.name = _text(info[0]).lower()
+        self.name = text_of(info[0]).lower()
         self._first, self._last, self._step = (int(number) for number in info[3:6])
         self._specs = [_spec(each) for each in info[_KEY_SPECS]] if len(info) > _KEY_SPECS else None
         below = [CommandKeys(each) for each in info[_SUBCOMMANDS]] if len(info) > _SUBCOMMANDS else []
@@ -28,36 +28,41 @@ class CommandKeys:
     def positions(self, words: Sequence[Any]) -> list[int]:
         """Which of ``words`` are keys; the command's name is word 0. None of them, where the words are wrong."""
         if self._subcommands and len(words) > 1:
-            below = self._subcommands.get(_text(words[1]).lower())
+            below = self._subcommands.get(text_of(words[1]).lower())
             return below.positions(words) if below else []
         if self._specs is None:
             last = self._last - self._first if self._last >= 0 else self._last  # a place, not a distance
             return _range(self._first, last, self._step, 0, words) if self._first else []
         found: set[int] = set()
         for spec in self._specs:
-            if _NO_KEY not in {_text(flag).lower() for flag in spec.get("flags", ())}:
+            if _NO_KEY not in {text_of(flag).lower() for flag in spec.get("flags", ())}:
                 found.update(_found(spec, words))
         return sorted(found)
 
 
 def split_name(arguments: Sequence[Any]) -> list[Any]:
     """The words of a command whose name may be several in one, as redis-py has ``XGROUP CREATE``."""
-    return [*_text(arguments[0]).split(" "), *arguments[1:]]
+    return [*text_of(arguments[0]).split(" "), *arguments[1:]]
+
+
+def text_of(word: Any) -> str:
+    """A word of a command or a name of a server's as text."""
+    return word.decode(errors="replace") if isinstance(word, bytes) else str(word)
 
 
 def pattern_positions(words: Sequence[Any]) -> list[int]:
     """Which words are patterns of keys, of which no server tells: in KEYS, SCAN, and SORT with BY, GET and STORE."""
-    name = _text(words[0]).upper()
+    name = text_of(words[0]).upper()
     if name == "KEYS":
         return [1] if len(words) > 1 else []
     if name == "SCAN":
-        return [place + 1 for place in range(2, len(words) - 1, 2) if _text(words[place]).upper() == "MATCH"]
+        return [place + 1 for place in range(2, len(words) - 1, 2) if text_of(words[place]).upper() == "MATCH"]
     if name not in ("SORT", "SORT_RO"):
         return []
     found, place = [], 2
     while place < len(words) - 1:
-        word = _text(words[place]).upper()
-        if word == "STORE" or (word in ("BY", "GET") and "*" in _text(words[place + 1])):
+        word = text_of(words[place]).upper()
+        if word == "STORE" or (word in ("BY", "GET") and "*" in text_of(words[place + 1])):
             found.append(place + 1)
         place += {"BY": 2, "GET": 2, "STORE": 2, "LIMIT": 3}.get(word, 1)
     return found
@@ -116,9 +121,9 @@ def _begin(kind: str, how: Mapping[str, Any], words: Sequence[Any]) -> int | Non
         return int(how["index"]) if int(how["index"]) < len(words) else None
     if kind != "keyword":
         return None
-    start, wanted = int(how["startfrom"]), _text(how["keyword"]).upper()
+    start, wanted = int(how["startfrom"]), text_of(how["keyword"]).upper()
     places = range(start, len(words)) if start > 0 else range(len(words) + start, 0, -1)
-    found = next((place for place in places if _text(words[place]).upper() == wanted), None)
+    found = next((place for place in places if text_of(words[place]).upper() == wanted), None)
     return found + 1 if found is not None and found + 1 < len(words) else None
 
 
@@ -136,16 +141,12 @@ def _range(start: int, last: int, step: int, limit: int, words: Sequence[Any]) -
 def _spec(raw: Any) -> dict[str, Any]:
     """Maps of a server, which older protocols have as lists of names and values in turn."""
     if isinstance(raw, Mapping):
-        found = {_text(name): value for name, value in raw.items()}
+        found = {text_of(name): value for name, value in raw.items()}
     else:
-        found = {_text(name): value for name, value in zip(raw[::2], raw[1::2], strict=True)}
+        found = {text_of(name): value for name, value in zip(raw[::2], raw[1::2], strict=True)}
     for name in ("begin_search", "find_keys", "spec"):
         if name in found:
             found[name] = _spec(found[name])
     if "type" in found:
-        found["type"] = _text(found["type"])
+        found["type"] = text_of(found["type"])
     return found
-
-
-def _text(word: Any) -> str:
-    return word.decode(errors="replace") if isinstance(word, bytes) else str(word)

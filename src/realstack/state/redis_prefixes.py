@@ -192,7 +192,7 @@ async def _unlinked(control: Any, prefix: str) -> None:
     async for keys in _batches(control, prefix):
         async with control.pipeline(transaction=False) as pipeline:
             for key in keys:  # one each: in a cluster they lie in many slots
-                pipeline.unlink(key)
+                pipeline.execute_command("UNLINK", key)
             await pipeline.execute()
 
 
