@@ -69,7 +69,7 @@ class RedisDatabase(Redis):
         self._connections = PerLoopConnections(endpoint.url)
         self._clusters: PerLoop[RedisCluster] | None = None
         super().__init__(connection_pool=self._connections)
-        self._keys = PrefixedKeys(self.key_prefix.encode(), super().execute_command) if self.key_prefix else None
+        self._keys = PrefixedKeys(self.key_prefix.encode(), self._sent) if self.key_prefix else None
         if self._keys is not None:
             self._keys.strip_replies_of(self)
             if CLUSTER in endpoint.options:
@@ -90,18 +90,21 @@ class RedisDatabase(Redis):
         :raises NotOurs: it would reach other workers' keys, as FLUSHALL does.
         """
         if self._keys is None:
-            return await super().execute_command(*args, **options)
+            return await self._sent(*args, **options)
         instead = _OF_THE_WHOLE_DATABASE.get(text_of(args[0]).upper())
         if instead is not None:
             return await instead(self)
         sent = await self._keys.prefixed(args)
         if self._clusters is None:
-            return await super().execute_command(*sent, **options)
+            return await self._sent(*sent, **options)
         cluster = await self._clusters.here()
         split = _SPLIT.get(text_of(args[0]).upper())
         if split is not None:  # over the nodes, as RedisCluster's own methods do
             return await split(cluster, *sent[1:])
         return await cluster.execute_command(*sent, **options)
+
+    async def _sent(self, *args: Any, **options: Any) -> Any:
+        return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         """A pipeline, with the same care for keys. On a cluster a transaction's keys must lie in one slot."""
@@ -111,7 +114,7 @@ class RedisDatabase(Redis):
         made.keys_of, made.clusters = self._keys, self._clusters
         return made
 
-    async def scan_iter(
+    async def scan_iter(  # type: ignore[override]
         self, match: Any = None, count: int | None = None, _type: str | None = None, **options: Any
     ) -> AsyncIterator[Any]:
         """Every key that fits; on a cluster, of all its nodes."""
@@ -132,6 +135,12 @@ class RedisDatabase(Redis):
         await cluster.initialize()
         opened: RedisCluster = cluster
         return opened
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        """Close the running loop's connections; the next command opens new ones."""
+        await super().aclose(close_connection_pool)
+        if self._clusters is not None:
+            await self._clusters.close_here()
 
     def shut(self) -> None:
         """Close every connection in every loop, from synchronous code. The fixture calls it."""
@@ -229,7 +238,8 @@ class _PrefixedPipeline(Pipeline):
 
     async def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
         """What is sent at once: WATCH, and what follows until MULTI."""
-        return await super().immediate_execute_command(*await self.keys_of.prefixed(args), **options)
+        sent = await self.keys_of.prefixed(args)
+        return await super().immediate_execute_command(*sent, **options)  # type: ignore[no-untyped-call]
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
         """Send what was collected; the answers in order."""
@@ -245,7 +255,7 @@ class _PrefixedPipeline(Pipeline):
                 answers: list[Any] = await pipeline.execute(raise_on_error=raise_on_error)
                 return answers
         finally:
-            await self.reset()
+            await self.reset()  # type: ignore[no-untyped-call]
 
 
 def _behind(strip: Callable[[Any], Any], known: Callable[..., Any] | None) -> Callable[..., Any]:

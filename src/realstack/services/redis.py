@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import unquote, urlsplit
 
 from realstack.model import Address, Endpoint, Secret, ServiceSpec
@@ -93,7 +93,8 @@ def client(endpoint: Endpoint, *, database: int | None = None, **options: Any) -
     from redis.asyncio import Redis as Client
 
     if CLUSTER in endpoint.options:
-        return _cluster(endpoint, **options)
+        cluster: Any = _cluster(endpoint, **options)
+        return cast("Client", cluster)
 
     db = database if database is not None else int(endpoint.database or 0)
     password = str(endpoint.password) if endpoint.password else None

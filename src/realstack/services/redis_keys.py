@@ -72,8 +72,9 @@ def stripped_replies(prefix: bytes) -> dict[str, Callable[[Any], Any]]:
     """By the command's name, what takes the prefix from the keys that its reply names; replies as they arrive."""
 
     def one(key: Any) -> Any:
-        start = prefix if isinstance(key, bytes) else prefix.decode()
-        return key[len(prefix) :] if isinstance(key, bytes | str) and key.startswith(start) else key
+        if isinstance(key, str):
+            return key.removeprefix(prefix.decode())
+        return key.removeprefix(prefix) if isinstance(key, bytes) else key
 
     def every(reply: Any) -> Any:
         return [one(key) for key in reply] if reply is not None else None

@@ -31,6 +31,7 @@ from realstack.state.redis_seed import RedisSeed, seed_of
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+
 class DatabaseLender:
     """Lends logical databases, each brought to the seed of ``plan``.
 
@@ -55,7 +56,8 @@ class DatabaseLender:
         self._lent: set[int] = set()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._leases.facts['worker']} {len(self._lent)} lent, {len(self._clients)} leased>"
+        worker = self._leases.facts["worker"]
+        return f"<{type(self).__name__} {worker} {len(self._lent)} lent, {len(self._clients)} leased>"
 
     async def lend(self) -> Endpoint:
         """A logical database of the caller's own, holding the seed and nothing else, until it is given back.

@@ -1,4 +1,4 @@
-"""Who holds which logical database or prefix: leases in database 0, taken, renewed and taken over by compare and set."""
+"""Who holds which database or prefix: leases in database 0, taken, renewed and taken over by compare and set."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DELETE_IF_SAME = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.cal
 
 
 class Leases:
-    """The logical databases, or prefixes, that one worker holds. Has one connection, to database 0, until :meth:`close`."""
+    """The databases, or prefixes, that one worker holds. Has one connection, to database 0, until :meth:`close`."""
 
     def __init__(self, endpoint: Endpoint, worker: str, run_id: str) -> None:
         self.endpoint = endpoint

@@ -90,8 +90,8 @@ class PrefixLender:
             beside = await self._leases.take_prefix()
             try:
                 await write_all(control, seed.below(beside.encode()).writes)
-                sides = (Side(control, prefix=each.encode()) for each in (beside, prefix))
-                return await compare(*sides, seed.ttls, self._since[prefix])
+                before, after = (Side(control, prefix=each.encode()) for each in (beside, prefix))
+                return await compare(before, after, seed.ttls, self._since[prefix])
             finally:
                 await self._removed(beside)
 

@@ -84,7 +84,7 @@ class SealedSeed:
             if cursor == b"damaged":
                 self.told.append(_DAMAGED)
             if cursor in (b"done", b"broken", b"damaged"):
-                return cursor == b"done"
+                return bool(cursor == b"done")
         return False  # nobody wants it any more
 
     async def renew_ttls(self, number: int) -> int:

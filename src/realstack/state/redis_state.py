@@ -1,4 +1,4 @@
-"""Lends what a test uses of Redis, at its seed: a logical database, or a prefix of keys where there is one database only.
+"""Lends what a test uses of Redis, at its seed: a logical database, or a prefix of keys where there is but one.
 
 One lender a worker process. Which of the two it is, the settings say, or else the server is asked.
 """
@@ -105,7 +105,7 @@ async def _has_one_database(endpoint: Endpoint) -> bool:
 
     second = connection(endpoint, 1)
     try:
-        await second.ping()  # type: ignore[misc]
+        await second.ping()
     except ResponseError as problem:
         if "SELECT" in str(problem).upper() or "DB INDEX" in str(problem).upper():
             return True

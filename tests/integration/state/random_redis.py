@@ -18,9 +18,9 @@ NO_SUCH_QUEUE = "no such queue"
 ELSEWHERE = "7"
 
 _DATA = """
-SET k w|SET k w PX 1|SET k w PX 90000|SET k w KEEPTTL|APPEND k w|SETRANGE k 3 w|SETBIT k 9 1|INCR k|DEL k|DEL k k|UNLINK k
-GETDEL k|GETEX k PERSIST|RENAME k k|RENAMENX k k|COPY k k REPLACE|EXPIRE k 100|PEXPIRE k 1|PEXPIREAT k 1|PERSIST k
-LPUSH k w w|RPUSH k w|RPOP k|LSET k 0 w|LTRIM k 1 1|LREM k 0 w|LMOVE k k LEFT RIGHT|LINSERT k BEFORE a w
+SET k w|SET k w PX 1|SET k w PX 90000|SET k w KEEPTTL|APPEND k w|SETRANGE k 3 w|SETBIT k 9 1|INCR k|DEL k|DEL k k
+UNLINK k|GETDEL k|GETEX k PERSIST|RENAME k k|RENAMENX k k|COPY k k REPLACE|EXPIRE k 100|PEXPIRE k 1|PEXPIREAT k 1
+PERSIST k|LPUSH k w w|RPUSH k w|RPOP k|LSET k 0 w|LTRIM k 1 1|LREM k 0 w|LMOVE k k LEFT RIGHT|LINSERT k BEFORE a w
 HSET k w w|HDEL k w|HINCRBY k w 2|HPEXPIRE k 1 FIELDS 1 f|HPEXPIRE k 90000 FIELDS 2 f w|HPERSIST k FIELDS 1 f
 SADD k w w|SREM k w|SPOP k|SMOVE k k w|SUNIONSTORE k k k|SINTERSTORE k k k|SORT k ALPHA STORE k
 ZADD k 5 w|ZREM k w|ZINCRBY k 2 w|ZPOPMIN k|ZUNIONSTORE k 2 k k|ZREMRANGEBYRANK k 0 0|GEOADD k 1 1 w
@@ -95,6 +95,7 @@ def _split(text: str) -> tuple[tuple[str, ...], ...]:
 
 TEMPLATES: dict[str, tuple[tuple[str, ...], ...]] = {
     "data": _split(_DATA),
+    "keys": tuple(each for each in _split(_DATA) if each[0] not in ("FLUSHDB", "MOVE") and "DB" not in each),
     "transaction": _split(_TRANSACTION),
     "watched": _split("WATCH string|APPEND string w|WATCH k"),
     "script": _SCRIPTS,
@@ -104,8 +105,8 @@ TEMPLATES: dict[str, tuple[tuple[str, ...], ...]] = {
     "connection": _CONNECTION,
     "others": _INTO_OTHERS,
 }
-"""Kinds of steps. In their words ``k`` stands for a key and ``w`` for a value; ``own``, ``sealed`` and ``clone`` for the
-number of a database."""
+"""Kinds of steps. In their words ``k`` stands for a key and ``w`` for a value; ``own``, ``sealed`` and ``clone`` for
+the number of a database."""
 _OFTEN = ("data",) * 8 + ("transaction", "script") * 2 + ("connection",)
 _SELDOM = (*_OFTEN, "server", "server", "refusing", "whole", "others")
 BLOCKING = frozenset({"BLPOP", "BRPOP", "BLMOVE", "BZPOPMIN"})

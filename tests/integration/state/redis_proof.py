@@ -6,7 +6,6 @@ Talks to the server by sockets of its own, so that what is proven and what prove
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -15,9 +14,9 @@ from typing import Any, Protocol
 from realstack.errors import NotOurs
 from realstack.model import Endpoint, RedisPlan
 from realstack.services.redis import SOCKET_NAME
+from realstack.state.redis_report import RedisResetReport
 from realstack.state.redis_seed import RedisSeed, seed_of
-from realstack.state.redis_state import RedisResetReport
-from tests.integration.state.random_redis import NO_SUCH_QUEUE, Step
+from tests.integration.state.random_redis import KEYS, NO_SUCH_QUEUE, Step
 
 SCRATCH = "3000"
 """The database into which the seed is written afresh."""
@@ -174,9 +173,10 @@ class Contents:
             for key in sorted(self.values.keys() | seed.values.keys())
             if self.values.get(key) != seed.values.get(key)
         ]
-        for key in sorted(self.ends.keys() | seed.ends.keys()):
-            if (key in self.ends) != (key in seed.ends):
-                found.append(f"{key.decode()}: ends {seed.ends.get(key)}, became {self.ends.get(key)}")
+        found += [
+            f"{key.decode()}: ends {seed.ends.get(key)}, became {self.ends.get(key)}"
+            for key in sorted(self.ends.keys() ^ seed.ends.keys())
+        ]
         since = {end - seed.ends[key] for key, end in self.ends.items() if key in seed.ends}
         if len(since) > 1:
             found.append(f"ends count from {len(since)} instants, {max(since) - min(since)} ms apart")
@@ -201,6 +201,9 @@ class _Happened:
 
 _SETTINGS = ("hz", "set-max-intset-entries", "maxmemory-policy", "maxmemory-samples", "maxmemory",
              "min-replicas-to-write", "notify-keyspace-events")  # fmt: skip
+
+
+_NAMES = frozenset({*KEYS, NO_SUCH_QUEUE})
 
 
 class Proof:
@@ -261,7 +264,7 @@ class Proof:
         report = await self._reset()
         not_after = await self._now()
         self._tidy()
-        contents = await self._contents(self._number, "")
+        contents = await self._contents(self._number, self._prefix)
         about = f"after {report} of {_shown(sequence)}"
         found = contents.differences(self._seed, not_before, not_after)
         if happened.waits_for and "waits in" in " ".join(report.noticed):
@@ -278,6 +281,11 @@ class Proof:
         if self._since_harm > 2 and self._seed.values:
             assert report.kind == self.kind, about
         self.done += 1
+
+    @property
+    def _prefix(self) -> str:
+        assert self._lent
+        return self._lent.options.get("key_prefix", "")
 
     @property
     def _number(self) -> str:
@@ -323,7 +331,8 @@ class Proof:
 
     def _commands(self, step: Step) -> list[tuple[str, ...]]:
         """The commands of a step, with numbers for the databases' names."""
-        words = tuple(self._numbers().get(word, word) for word in step.words)
+        numbers = self._numbers()
+        words = tuple(numbers.get(word, self._prefix + word if word in _NAMES else word) for word in step.words)
         if words[0] != "into":
             return [words]
         return [("SELECT", words[1]), words[2:], ("SELECT", self._number)]
@@ -336,7 +345,7 @@ class Proof:
 
     async def _waits(self, session: Socket, step: Step) -> bool:
         """Send what may wait. In a transaction, and where it is refused or served at once, there is an answer."""
-        session.send([step.words])
+        session.send(self._commands(step))
         if session.queued is None and not session.subscribed:
             if step.words[1] != NO_SUCH_QUEUE:
                 self._happened.waits_for |= set(step.words)
@@ -468,7 +477,7 @@ class Proof:
         if isinstance(answer, Refused):
             raise answer
         values, ends = answer
-        return Contents({key: value for key, value in values}, {key: int(end) for key, end in ends})
+        return Contents(dict(values), {key: int(end) for key, end in ends})
 
     async def _written_afresh(self, seed: RedisSeed) -> Contents:
         """What the seed's commands make where nothing of what is proven is between."""
@@ -495,9 +504,3 @@ class Proof:
 
 def _shown(sequence: Sequence[Step]) -> str:
     return "; ".join(f"{step.session}> {' '.join(step.words).partition(chr(10))[0]}" for step in sequence)
-
-
-def end_quietly(sockets: Iterable[Socket]) -> None:
-    for each in sockets:
-        with contextlib.suppress(OSError):
-            each.close()

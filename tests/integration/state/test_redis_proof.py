@@ -1,4 +1,4 @@
-"""After a reset nothing of Redis differs from the seed, whatever was done before, or it is told; planted bugs are found.
+"""After a reset nothing of Redis differs from the seed, or it is told, whatever was done; planted bugs are found.
 
 ``REALSTACK_SEQUENCES`` is how many sequences are tried (300 unless set); pytest's ``--hypothesis-seed`` repeats a run.
 """
@@ -28,9 +28,11 @@ from realstack.readiness import until_ready
 from realstack.registry import new_run_id
 from realstack.services import service
 from realstack.services.redis import client
-from realstack.state import redis_clone, redis_notice, redis_sealed, redis_databases
-from realstack.state.redis_notice import ServerWatch
+from realstack.state import redis_clone, redis_databases, redis_notice, redis_prefixes, redis_sealed
 from realstack.state.redis_databases import DatabaseLender
+from realstack.state.redis_notice import ServerWatch
+from realstack.state.redis_seed import RedisSeed
+from realstack.state.redis_state import RedisState
 from tests.integration.state.random_redis import Step, as_yaml, seeds, sequences
 from tests.integration.state.redis_proof import Proof
 
@@ -58,12 +60,17 @@ def given_to_us(server: Endpoint, plan: RedisPlan) -> DatabaseLender:
     return DatabaseLender(replace(server, provider="external"), plan, "gw0", "r1")
 
 
+def prefixed(server: Endpoint, plan: RedisPlan) -> RedisState:
+    return RedisState(server, replace(plan, key_prefix=True), "gw0", "r1")
+
+
 WITHIN = ("data", "data", "data", "transaction", "script", "connection")
 KINDS: dict[str, tuple[Callable[[Endpoint, RedisPlan], Any], tuple[str, ...], bool]] = {
     # How it is reset; which steps are tried (all if none is named); whether what is the server's is put back.
     "swapped": (ours, (), True),
     "copied": (of_few_databases, (), True),
     "written": (given_to_us, (*WITHIN, "server"), False),  # FLUSHALL takes our mark, and a given server is left alone
+    "prefixed": (prefixed, ("keys", "keys", "keys", "transaction", "script", "connection", "server"), True),
 }
 
 
@@ -122,7 +129,9 @@ def try_many(server: Endpoint, root: Path, count: int, how: str, only: tuple[str
         async def one(seed: dict[str, Any], drawn: list[list[Step]]) -> None:
             (root / "seed.yaml").write_text(as_yaml(seed), encoding="utf-8")
             plan = RedisPlan(root, ("seed.yaml",))
-            async with Proof(server, made(server, plan), kind=how, puts_back=puts_back) as proof:
+            async with Proof(
+                server, made(server, plan), kind="written" if how == "prefixed" else how, puts_back=puts_back
+            ) as proof:
                 await proof.prove(plan, drawn)
 
         @settings(
@@ -154,7 +163,7 @@ def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_clone, "QUIET_BATCH", 5)
 
 
-@pytest.mark.parametrize(("how", "share"), [("swapped", 1), ("copied", 5), ("written", 5)])
+@pytest.mark.parametrize(("how", "share"), [("swapped", 1), ("copied", 5), ("written", 5), ("prefixed", 5)])
 def test_nothing_differs_after_a_reset_whatever_was_done(
     flushed: Endpoint, tmp_path: Path, how: str, share: int
 ) -> None:
@@ -164,6 +173,20 @@ def test_nothing_differs_after_a_reset_whatever_was_done(
 def test_nothing_differs_after_a_reset_of_redis_8(redis_8: Endpoint, tmp_path: Path) -> None:
     begin_anew(redis_8)
     try_many(redis_8, tmp_path, SEQUENCES // 2, "swapped")
+
+
+def test_keys_without_the_prefix_are_not_touched(flushed: Endpoint, tmp_path: Path) -> None:
+    theirs = {"string": b"1", "rs:": b"2", "rs:x": b"3", "xrs:1:string": b"4"}
+
+    async def kept(write: bool) -> bool:
+        async with client(flushed, database=0) as control:
+            if write:
+                await control.mset(theirs)
+            return await control.mget(theirs) == list(theirs.values())
+
+    assert asyncio.run(kept(write=True))
+    try_many(flushed, tmp_path, 100, "prefixed", ("keys",))
+    assert asyncio.run(kept(write=False))
 
 
 @dataclass(frozen=True)
@@ -263,8 +286,14 @@ BUGS = {
         how="written",
     ),
     "times to live are not written": Bug(
-        instead(redis_databases, "write_ttls", lambda client, seed: redis_sealed.write_ttls(client, replace(seed, ttls={}))),
+        instead(redis_databases, "write_ttls", lambda client, seed: redis_sealed.write_ttls(client, RedisSeed())),
         how="written",
+    ),
+    "keys below a prefix are not removed": Bug(instead(redis_prefixes, "_unlinked", nothing), ("keys",), "prefixed"),
+    "times to live below a prefix are not written": Bug(
+        instead(redis_prefixes, "write_ttls", lambda client, seed: redis_sealed.write_ttls(client, RedisSeed())),
+        ("keys",),
+        "prefixed",
     ),
     "settings are not compared": Bug(instead(redis_notice, "_settings", lambda *_: []), ("server",)),
     "users are not compared": Bug(instead(redis_notice, "_users", lambda *_: []), ("server",)),

@@ -15,8 +15,8 @@ from realstack.errors import NotOurs
 from realstack.model import Endpoint, RedisPlan
 from realstack.services.redis import client
 from realstack.state import redis_databases
-from realstack.state.redis_seed import read_redis_seed
 from realstack.state.redis_databases import DatabaseLender
+from realstack.state.redis_seed import read_redis_seed
 
 SEED = """
 string: v
