@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from realstack.errors import NotOurs
+from realstack.errors import NotOurs, RealstackError
 from realstack.model import Endpoint, RedisPlan
 from realstack.services.redis import client
 from realstack.state import redis_databases
@@ -297,6 +298,39 @@ async def test_what_the_server_does_not_put_back_is_told(state: DatabaseLender) 
         (told,) = (await state.reset(lent)).noticed
         assert "stays so, as the server refuses to put it back" in told
         await redis.config_set("hz", "10")
+
+
+async def test_settings_that_keep_the_server_from_writing_are_put_back_first(
+    empty_redis: Endpoint, state: DatabaseLender, plan: RedisPlan
+) -> None:
+    neighbour = DatabaseLender(empty_redis, plan, "gw1", "r1")
+    await neighbour.lend()  # whom it would hinder too
+    lent = await state.lend()
+    async with opened(lent) as redis:
+        await redis.delete("string")
+        for setting in ("maxmemory", "min-replicas-to-write"):
+            await redis.config_set(setting, 1)
+            told = " ".join((await state.reset(lent)).noticed)
+            assert f"{setting} from '0' to '1'; it was put back" in told
+            assert await redis.get("string") == b"v"
+    await neighbour.close()
+
+
+async def test_a_given_server_that_refuses_to_write_is_told_with_the_reason(
+    empty_redis: Endpoint, plan: RedisPlan
+) -> None:
+    async with opened(empty_redis, database=0) as control:
+        await control.set("realstack:mark", "{}")
+        state = DatabaseLender(replace(empty_redis, provider="external"), plan, "gw0", "r1")
+        lent = await state.lend()
+        await control.config_set("min-replicas-to-write", 1)
+        try:
+            with pytest.raises(RealstackError, match="refuses what a reset writes") as caught:
+                await state.reset(lent)
+            assert "min-replicas-to-write" in str(caught.value)
+        finally:
+            await control.config_set("min-replicas-to-write", 0)
+    await state.close()
 
 
 async def test_the_new_value_of_a_password_is_not_told(state: DatabaseLender) -> None:
