@@ -222,6 +222,32 @@ async def test_a_lease_that_was_taken_over_is_left_alone(state: RedisState, empt
     await redis.aclose()
 
 
+async def test_what_emptied_the_one_database_is_told_and_mended(
+    state: RedisState, empty: Endpoint, plan: RedisPlan
+) -> None:
+    lent = await state.lend()
+    redis = RedisDatabase(lent)
+    listener = redis.pubsub()
+    await listener.subscribe("news")
+    async with client(empty) as control:
+        await control.flushdb()
+        report = await state.reset(lent)
+        if "cluster" in empty.options:
+            assert report.noticed == ()  # nothing but keys is looked at there
+        else:
+            told = " ".join(report.noticed)
+            assert "FLUSHDB emptied the one database" in told
+            assert "is subscribed to 1 channel(s)" in told
+            other = RedisState(empty, plan, "gw1", "r1")
+            await other.lend()
+            await listener.subscribe("more")
+            assert (await state.reset(lent)).noticed == ()  # it may be the other worker's
+            await other.close()
+    assert await redis.get("string") == b"v"
+    await listener.aclose()
+    await redis.aclose()
+
+
 async def test_any_process_may_restore_what_is_lent(state: RedisState, plan: RedisPlan) -> None:
     lent = await state.lend()
     redis = RedisDatabase(lent)
