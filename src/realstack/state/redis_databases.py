@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from realstack.errors import NotOurs, RealstackError
 from realstack.model import Endpoint, RedisPlan
-from realstack.state.redis_changes import RedisChanges, Side, compare
+from realstack.state.redis_changes import RedisChanges
 from realstack.state.redis_clone import ROOM_FOR_CLONES, Clone
+from realstack.state.redis_compare import Side, compare
 from realstack.state.redis_leases import LEASE, Leases, connection
 from realstack.state.redis_notice import CLIENTS, ServerWatch
 from realstack.state.redis_report import How, RedisResetReport

@@ -15,7 +15,8 @@ from typing import Any
 from realstack.errors import NotOurs
 from realstack.model import Endpoint, RedisPlan
 from realstack.services.redis import CLUSTER, KEY_PREFIX
-from realstack.state.redis_changes import RedisChanges, Side, compare
+from realstack.state.redis_changes import RedisChanges
+from realstack.state.redis_compare import Side, compare
 from realstack.state.redis_leases import LEASE, Leases, connection
 from realstack.state.redis_notice import CLIENTS, ServerWatch
 from realstack.state.redis_report import RedisResetReport

@@ -147,7 +147,7 @@ def sequences(only: tuple[str, ...] = ()) -> st.SearchStrategy[list[Step]]:
 
 
 @st.composite
-def seeds(draw: st.DrawFn, *, field_ends: bool = False) -> dict[str, Any]:
+def seeds(draw: st.DrawFn) -> dict[str, Any]:
     """Keys of every type, any of which may be left out or have a time to live; for :func:`as_yaml`."""
     word = st.sampled_from(("", "a", "text", "ü", "12", "y" * 70))
     words = st.lists(word, min_size=1, max_size=4)
@@ -178,9 +178,6 @@ def seeds(draw: st.DrawFn, *, field_ends: bool = False) -> dict[str, Any]:
             entry["ttl_s"] = draw(st.integers(30_000, 900_000)) / 1000
         if kind == "stream" and groups:
             entry["groups"] = groups
-        if kind == "hash" and field_ends and draw(st.booleans()):
-            ended = list(value)[: draw(st.integers(1, 3))]
-            entry["field_ttl_s"] = {name: draw(st.integers(30_000, 900_000)) / 1000 for name in ended}
         seed[key] = entry
     if many := draw(st.sampled_from((0, 0, 150, 600))):
         seed["many"] = many

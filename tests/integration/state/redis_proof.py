@@ -346,6 +346,7 @@ class Proof:
     async def _waits(self, session: Socket, step: Step) -> bool:
         """Send what may wait. In a transaction, and where it is refused or served at once, there is an answer."""
         session.send(self._commands(step))
+        await self._now()  # by the time of the answer the server has come to it, and not later than to the next step
         if session.queued is None and not session.subscribed:
             if step.words[1] != NO_SUCH_QUEUE:
                 self._happened.waits_for |= set(step.words)

@@ -226,7 +226,7 @@ async def test_what_emptied_the_one_database_is_told_and_mended(
     state: RedisState, empty: Endpoint, plan: RedisPlan
 ) -> None:
     lent = await state.lend()
-    redis = RedisDatabase(lent)
+    redis: Any = RedisDatabase(lent)
     listener = redis.pubsub()
     await listener.subscribe("news")
     async with client(empty) as control:
