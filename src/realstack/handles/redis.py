@@ -97,6 +97,8 @@ class RedisDatabase(Redis):
         sent = await self._keys.prefixed(args)
         if self._clusters is None:
             return await self._sent(*sent, **options)
+        if text_of(args[0]).upper() == "KEYS":  # of all nodes
+            return [key async for key in self.scan_iter(args[1], count=1000)]
         cluster = await self._clusters.here()
         split = _SPLIT.get(text_of(args[0]).upper())
         if split is not None:  # over the nodes, as RedisCluster's own methods do

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from redis.crc import key_slot
 from redis.exceptions import ResponseError
 
 from realstack.errors import NotOurs, RealstackError
@@ -38,47 +39,70 @@ zset: {type: zset, value: {low: 1, high: 2}}
 stream: {type: stream, value: [{a: 1}], groups: {readers: 0}}
 timed: {value: x, ttl_s: 60}
 """
-COMMANDS: dict[str, tuple[str, ...]] = {
-    "one database": ("redis-server", "--databases", "1"),
-    "a cluster": ("redis-server", "--cluster-enabled", "yes"),
-}
+NODES = {"one database": 0, "a cluster of one": 1, "a cluster of three": 3}
+SLOTS = 16384
 
 
-@pytest.fixture(scope="module", params=COMMANDS)
+@pytest.fixture(scope="module", params=NODES)
 def server(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
-    command = COMMANDS[request.param]
-    if request.param == "a cluster":
-        with socket.socket() as bus:
-            bus.bind(("127.0.0.1", 0))
-            command += ("--cluster-port", str(bus.getsockname()[1]))
-    spec = ServiceSpec("redis", "redis", "redis", 6379, command=command)
+    nodes = NODES[request.param]
+    specs, buses = [], [_free_port() for _ in range(nodes or 1)]
+    for number, bus in enumerate(buses):
+        clustered = ("--cluster-enabled", "yes", "--cluster-port", str(bus))
+        command = ("redis-server", *(clustered if nodes else ("--databases", "1")))
+        specs.append(ServiceSpec(f"redis{number}", "redis", "redis", 6379, command=command))
     folder = Path(tempfile.mkdtemp(prefix="realstack-test-redis-"))
     folder.chmod(0o711)
     run = Run(new_run_id(), folder, os.getpid(), psutil.Process().create_time(), "tests")
     loop, kind = BackgroundLoop(), service("redis")
     try:
-        running = loop.enter(Embedded({"redis": kind.recipe(spec)}).running([spec], run))["redis"]
-        # A cluster's nodes are found by host and port.
-        endpoint = replace(kind.endpoint(spec, running.address, "embedded"), socket_dir=None)
-        endpoint = loop.run(
-            until_ready("redis", lambda: kind.probe(endpoint), within_s=30, died=running.died, log=running.log_lines)
-        )
-        if request.param == "a cluster":
-            loop.run(_with_all_slots(endpoint))
-        yield endpoint
+        running = loop.enter(Embedded({spec.name: kind.recipe(spec) for spec in specs}).running(specs, run))
+        endpoints = []
+        for spec in specs:
+            process = running[spec.name]
+            # A cluster's nodes are found by host and port.
+            endpoint = replace(kind.endpoint(spec, process.address, "embedded"), socket_dir=None)
+            ready = until_ready(
+                spec.name,
+                lambda endpoint=endpoint: kind.probe(endpoint),  # type: ignore[misc]
+                within_s=30,
+                died=process.died,
+                log=process.log_lines,
+            )
+            endpoints.append(loop.run(ready))
+        if nodes:
+            loop.run(_joined(endpoints, buses))
+        yield endpoints[0]
     finally:
         loop.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _with_all_slots(endpoint: Endpoint) -> None:
-    node: Any = client(replace(endpoint, options={}))
-    async with node:
-        await node.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
-        async with asyncio.timeout(10):
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def _joined(endpoints: list[Endpoint], buses: list[int]) -> None:
+    """Make one cluster of the nodes, each with its share of the slots."""
+    nodes: list[Any] = [client(replace(endpoint, options={})) for endpoint in endpoints]
+    share = -(-SLOTS // len(nodes))
+    for number, node in enumerate(nodes):
+        last = min(SLOTS, (number + 1) * share) - 1
+        await node.execute_command("CLUSTER ADDSLOTSRANGE", number * share, last)
+        if number:
+            await nodes[0].execute_command("CLUSTER MEET", "127.0.0.1", endpoints[number].port, buses[number])
+    async with asyncio.timeout(30):
+        for node in nodes:
             # The server tells nobody: it must be asked.
-            while (await node.execute_command("CLUSTER INFO"))["cluster_state"] != "ok":  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            while not _is_whole(await node.execute_command("CLUSTER INFO"), len(nodes)):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            await node.aclose()
+
+
+def _is_whole(info: dict[str, str], nodes: int) -> bool:
+    return info["cluster_state"] == "ok" and info["cluster_known_nodes"] == str(nodes)
 
 
 @pytest.fixture
@@ -336,10 +360,8 @@ async def test_pipelines_and_transactions_have_theirs_too(redis: Any, empty: End
         pipeline.set("{t}a", "1").incr("{t}a").get("{t}a")
         assert await pipeline.execute() == [True, 2, b"2"]
     async with redis.pipeline(transaction=False) as pipeline:
-        pipeline.get("string").keys("strin*").get("no such key")
-        answers = await pipeline.execute()
-        assert (answers[0], answers[2]) == (b"v", None)
-        assert answers[1] == [b"string"]
+        pipeline.get("string").lrange("list", 0, -1).get("no such key")
+        assert await pipeline.execute() == [b"v", [b"a", b"b", b"a"], None]
     async with redis.pipeline(transaction=False) as pipeline:
         pipeline.incr("string").get("string")
         assert isinstance((await pipeline.execute(raise_on_error=False))[0], ResponseError)
@@ -348,12 +370,15 @@ async def test_pipelines_and_transactions_have_theirs_too(redis: Any, empty: End
 
 async def test_a_watched_key_is_ours(redis: Any) -> None:
     async def twice(pipeline: Any) -> None:
-        old = await pipeline.get("{t}n")
+        old = await pipeline.get(key)
         pipeline.multi()
-        pipeline.set("{t}n", int(old or 1) * 2)
+        pipeline.set(key, int(old or 1) * 2)
 
-    assert await redis.transaction(twice, "{t}n") == [True]
-    assert await redis.get("{t}n") == b"2"
+    tags = (f"{{t{number}}}n" for number in range(1000))
+    # A transaction that watches goes to the node that was given.
+    key = next(key for key in tags if key_slot(f"{redis.key_prefix}{key}".encode()) < SLOTS // 3)
+    assert await redis.transaction(twice, key) == [True]
+    assert await redis.get(key) == b"2"
 
 
 @pytest.mark.parametrize("command", ["FLUSHALL", "SWAPDB 0 1", "SELECT 0", "MOVE string 1"])
