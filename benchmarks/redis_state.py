@@ -28,9 +28,9 @@ from realstack.readiness import until_ready
 from realstack.registry import new_run_id
 from realstack.services import service
 from realstack.services.redis import client
+from realstack.state.redis_databases import DatabaseLender
 from realstack.state.redis_sealed import write_all, write_ttls
 from realstack.state.redis_seed import RedisSeed, seed_of
-from realstack.state.redis_state import RedisState
 
 CASES = ((10, False), (1000, False), (10_000, False), (10_000, True))
 """Keys of the seed, and whether one in ten has a time to live."""
@@ -74,7 +74,7 @@ async def measure(endpoint: Endpoint, root: Path, text: str, rounds: int, until:
     await asyncio.to_thread((root / "seed.yaml").write_text, text)
     plan = RedisPlan(root, ("seed.yaml",))
     seed = seed_of(plan)
-    state = RedisState(endpoint, plan, "bench", "bench")
+    state = DatabaseLender(endpoint, plan, "bench", "bench")
     lent = await state.lend()
     beside = await state.lend()
     found: list[list[float]] = [[], [], []]

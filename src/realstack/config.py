@@ -100,6 +100,7 @@ class _Postgres:
 class _Redis:
     seed: tuple[str, ...] = ()
     disposable: bool = False
+    key_prefix: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ def load_settings(
         postgres=PostgresPlan(
             root, table.postgres.migrations, table.postgres.seed, _instant(table.postgres.now, where)
         ),
-        redis=RedisPlan(root, table.redis.seed),
+        redis=RedisPlan(root, table.redis.seed, table.redis.key_prefix),
         scenarios=tuple(_existing(root / path, where) for path in table.fake_llm.scenarios),
         postgres_bin=root / table.postgres.bin if table.postgres.bin else None,
         environ=table.environ,
@@ -261,6 +262,9 @@ def _typed(default: Any, value: Any, where: str, key: str) -> Any:
     """``value`` as the type that ``default`` has."""
     wanted: str
     match default:
+        case None:
+            wanted, fits = 'true, false or "auto"', isinstance(value, bool) or value == "auto"
+            value = None if value == "auto" else value
         case bool():
             wanted, fits = "true or false", isinstance(value, bool)
         case float():

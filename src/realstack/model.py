@@ -224,7 +224,11 @@ class PostgresPlan:
 
 @dataclass(frozen=True, slots=True)
 class RedisPlan:
-    """What makes the known state of a Redis database: YAML files below ``root``."""
+    """What makes the known state of a Redis database: YAML files below ``root``.
+
+    ``key_prefix`` tells whether keys get a prefix instead of a database of their own; None lets the server decide.
+    """
 
     root: Path
     seed: tuple[str, ...] = ()
+    key_prefix: bool | None = None

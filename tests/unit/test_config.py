@@ -142,6 +142,19 @@ def test_a_given_address_does_not_show_in_the_settings_repr(project: Path) -> No
     assert "hunter2" not in repr(load_settings(project, environ=environ))
 
 
+@pytest.mark.parametrize(("text", "meant"), [("true", True), ("false", False), ('"auto"', None)])
+def test_a_key_prefix_is_wanted_or_not_or_found_by_asking(project: Path, text: str, meant: bool | None) -> None:
+    assert load_settings(project, environ={}).redis.key_prefix is None
+    write(project, f"[tool.realstack.redis]\nkey_prefix = {text}")
+    assert load_settings(project, environ={}).redis.key_prefix is meant
+
+
+def test_a_key_prefix_is_nothing_else(project: Path) -> None:
+    write(project, '[tool.realstack.redis]\nkey_prefix = "mine:"')
+    with pytest.raises(SettingsError, match='true, false or "auto"'):
+        load_settings(project, environ={})
+
+
 def test_disposable_is_declared_by_file_or_variable(project: Path) -> None:
     write(project, "[tool.realstack.redis]\ndisposable = true")
     assert load_settings(project, environ={}).disposable == {"redis"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import unquote, urlsplit
 
 from realstack.model import Address, Endpoint, Secret, ServiceSpec
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis as Client
 
 SOCKET_NAME = "redis.sock"
+CLUSTER, KEY_PREFIX = "cluster", "key_prefix"
+"""Options of an endpoint: set if the server is a node of a cluster; what every key of a lent endpoint begins with."""
 _CONNECT_TIMEOUT_S = 2.0
 
 
@@ -67,11 +69,14 @@ class Redis:
         implementation = str(info.get("server_name") or "redis")
         version = info.get("valkey_version") or info.get("redis_version")
         options = {**endpoint.options, "implementation": implementation}
+        if info.get("redis_mode") == "cluster" or info.get("server_mode") == "cluster":
+            options[CLUSTER] = "1"
         return replace(endpoint, version=str(version) if version else None, options=options)
 
     def environment(self, endpoint: Endpoint) -> Mapping[str, str]:
-        """``REDIS_URL``."""
-        return {"REDIS_URL": str(endpoint.url)}
+        """``REDIS_URL``, and where keys have a prefix instead of a database of their own, ``REDIS_KEY_PREFIX``."""
+        prefix = endpoint.options.get(KEY_PREFIX)
+        return {"REDIS_URL": str(endpoint.url), **({"REDIS_KEY_PREFIX": prefix} if prefix else {})}
 
     def recipe(self, spec: ServiceSpec) -> Recipe:
         """A ``redis-server`` or ``valkey-server`` of this machine or of a wheel."""
@@ -81,8 +86,15 @@ class Redis:
 
 
 def client(endpoint: Endpoint, *, database: int | None = None, **options: Any) -> Client:
-    """A ``redis.asyncio.Redis`` for ``endpoint``, by its unix socket where there is one. Not connected yet."""
+    """A ``redis.asyncio.Redis`` for ``endpoint``, by its unix socket where there is one. Not connected yet.
+
+    For a cluster it is a ``redis.asyncio.RedisCluster``, which finds the other nodes by this one.
+    """
     from redis.asyncio import Redis as Client
+
+    if CLUSTER in endpoint.options:
+        cluster: Any = _cluster(endpoint, **options)
+        return cast("Client", cluster)
 
     db = database if database is not None else int(endpoint.database or 0)
     password = str(endpoint.password) if endpoint.password else None
@@ -91,6 +103,20 @@ def client(endpoint: Endpoint, *, database: int | None = None, **options: Any) -
     else:
         where = {"host": endpoint.host, "port": endpoint.port, "ssl": endpoint.scheme == "rediss"}
     return Client(**where, db=db, username=endpoint.username, password=password, **options)
+
+
+def _cluster(endpoint: Endpoint, **options: Any) -> Any:
+    from redis.asyncio import RedisCluster
+
+    password = str(endpoint.password) if endpoint.password else None
+    return RedisCluster(
+        host=endpoint.host,
+        port=endpoint.port,
+        ssl=endpoint.scheme == "rediss",
+        username=endpoint.username,
+        password=password,
+        **options,
+    )
 
 
 def declared_arguments(spec: ServiceSpec) -> tuple[str, ...]:

@@ -100,14 +100,17 @@ async def _adopt(connection: asyncpg.Connection) -> None:
 
 
 async def _assert_redis(endpoint: Endpoint) -> None:
-    from realstack.services.redis import client
+    from realstack.services.redis import CLUSTER, client
 
     connected = client(endpoint, database=0)
     try:
         if await connected.get(REDIS_MARK) is not None:
             return
-        keyspace = await connected.info("keyspace")
-        filled = [f"{name} has {facts['keys']} keys" for name, facts in sorted(keyspace.items())]
+        if CLUSTER in endpoint.options:  # INFO and DBSIZE are one node's
+            filled = ["the cluster has keys" async for _ in connected.scan_iter(count=1000)][:1]
+        else:
+            keyspace = await connected.info("keyspace")
+            filled = [f"{name} has {facts['keys']} keys" for name, facts in sorted(keyspace.items())]
         if filled:
             raise NotOurs(
                 f"{endpoint.safe_url} holds keys and does not carry realstack's mark; nothing is written there.",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from realstack.errors import RealstackError
-from realstack.state.redis_leases import Leases, connection
+from realstack.state.redis_leases import Leases
+from realstack.state.redis_scripts import FLUSH
 from realstack.state.redis_sealed import HURRIED_BATCH, QUIET_BATCH, Sealed, SealedSeed
 
 ROOM_FOR_CLONES = 64
@@ -48,7 +49,7 @@ class Clone:
         """Empty its database and end the lease, unless that is somebody else's by now."""
         await self.stop()
         if self.number in self._leases.held and await self._leases.renewed(self.number):
-            await self._flush()
+            await self._leases.control.eval(FLUSH, 0, self.number)
             await self._leases.release(self.number)
 
     async def _made(self, sealed: Sealed) -> bool:
@@ -58,11 +59,6 @@ class Clone:
         try:
             if not self.number:
                 self.number = await self._leases.take(from_top=True)
-            await self._flush()
             return await self._store.copy(sealed, self.number, mark=True, batch=lambda: self._batch)
         except (RedisError, OSError, RealstackError):
             return False
-
-    async def _flush(self) -> None:
-        async with connection(self._leases.endpoint, self.number) as client:
-            await client.flushdb(asynchronous=True)

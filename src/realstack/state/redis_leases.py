@@ -1,9 +1,10 @@
-"""Who holds which logical database: leases in database 0, taken, renewed and taken over by compare and set."""
+"""Who holds which database or prefix: leases in database 0, taken, renewed and taken over by compare and set."""
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ LEASE_S = 3600.0
 """How long a lease holds without being renewed by a lend, where its owner cannot be looked at (another machine)."""
 
 LEASE = "realstack:lease:"
+PREFIX = "rs:"
+"""What every lent prefix begins with."""
 OUR_NAME = "realstack"
 """The client name of realstack's own connections."""
 
@@ -36,11 +39,11 @@ DELETE_IF_SAME = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.cal
 
 
 class Leases:
-    """The logical databases that one worker holds. Has one connection, to database 0, until :meth:`close`."""
+    """The databases, or prefixes, that one worker holds. Has one connection, to database 0, until :meth:`close`."""
 
     def __init__(self, endpoint: Endpoint, worker: str, run_id: str) -> None:
         self.endpoint = endpoint
-        self.held: dict[int, str] = {}
+        self.held: dict[int | str, str] = {}
         self.facts: dict[str, Any] = {
             "run": run_id,
             "worker": worker,
@@ -86,16 +89,31 @@ class Leases:
             "or end the other runs.",
         )
 
-    async def renewed(self, number: int) -> bool:
+    async def take_prefix(self) -> str:
+        """Lease a prefix that nobody has had before, and take over those whose owner is gone: see :attr:`held`.
+
+        :raises NotOurs: a given server without our mark.
+        """
+        await self._assert_marked()
+        for key, text in (await self.texts()).items():
+            prefix, lease = key.removeprefix(LEASE), self.text()
+            if prefix.startswith(PREFIX) and is_over(text) and await self._changed(key, text, lease):
+                self.held[prefix] = lease
+        prefix, lease = f"{PREFIX}{secrets.token_hex(4)}:", self.text()
+        await self.control.set(f"{LEASE}{prefix}", lease)
+        self.held[prefix] = lease
+        return prefix
+
+    async def renewed(self, number: int | str) -> bool:
         """Extend the lease of ``number``; False if somebody took it over, or emptied the server and took it."""
         key, old, new = f"{LEASE}{number}", self.held[number], self.text()
-        if await self.control.eval(CHANGE_IF_SAME, 1, key, old, new) or await self.control.set(key, new, nx=True):
+        if await self._changed(key, old, new) or await self.control.set(key, new, nx=True):
             self.held[number] = new
             return True
         del self.held[number]
         return False
 
-    async def release(self, number: int) -> None:
+    async def release(self, number: int | str) -> None:
         """End the lease of ``number``, whose keys the caller has removed."""
         await self.control.eval(DELETE_IF_SAME, 1, f"{LEASE}{number}", self.held.pop(number))
 
@@ -114,7 +132,8 @@ class Leases:
         """All leases, by the name of their key."""
         control: Any = self.control
         keys = [key async for key in control.scan_iter(match=f"{LEASE}*", count=1000)]
-        values = await control.mget(keys) if keys else []
+        # One by one: in a cluster they lie on several nodes.
+        values = [await control.get(key) for key in keys]
         return {key.decode(): value for key, value in zip(keys, values, strict=True) if value is not None}
 
     async def close(self) -> None:
@@ -131,10 +150,13 @@ class Leases:
             # Keys without a lease are somebody else's: this database is not ours to flush.
             taken = empty and await self.control.set(key, lease, nx=True)
         else:
-            taken = is_over(held) and await self.control.eval(CHANGE_IF_SAME, 1, key, held, lease)
+            taken = is_over(held) and await self._changed(key, held, lease)
         if taken:
             self.held[number] = lease
         return bool(taken)
+
+    async def _changed(self, key: str, old: bytes | str, new: str) -> bool:
+        return bool(await self.control.eval(CHANGE_IF_SAME, 1, key, old, new))
 
     async def _assert_marked(self) -> None:
         if self.endpoint.provider == "external":

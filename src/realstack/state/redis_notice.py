@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from realstack.state.redis_leases import OUR_NAME, Leases
-from realstack.state.redis_scripts import CHANGING, COUNT, COUNTED
+from realstack.state.redis_scripts import CHANGING, COUNT, COUNT_WHERE_SHARED, COUNTED, EMPTIES_ALL
 
 CLIENTS = ("CLIENT", "LIST")
+_RESET = "config|resetstat"
 _SECRETS = ("pass", "auth", "user")
-_BLOCKED, _SUBSCRIBED = "b", ("sub", "psub", "ssub")
+_BLOCKED, _IN_MULTI, _WATCHED_IN_VAIN = "b", "x", "d"
+_SUBSCRIBED = ("sub", "psub", "ssub")
 
 
 @dataclass
@@ -29,10 +31,17 @@ class _ServerWide:
 
 
 class ServerWatch:
-    """Compares a server with how it was at :meth:`begin`, and a database's connections with the last look."""
+    """Compares a server with how it was at :meth:`begin`, and a database's connections with the last look.
 
-    def __init__(self, leases: Leases) -> None:
+    Where workers share a database (``shares_database``) nobody knows whose a connection is: they are told of only
+    while no other worker is at work. ``counting`` is the script that reads the counters.
+    """
+
+    def __init__(self, leases: Leases, *, shares_database: bool = False) -> None:
         self.leases = leases
+        self.shares_database = shares_database
+        self.counting = COUNT_WHERE_SHARED if shares_database else COUNT
+        self._counted = (COUNTED[0], EMPTIES_ALL, *COUNTED[1:]) if shares_database else COUNTED
         self._counts: list[int] | None = None
         self._before = _ServerWide()
         self._clients: dict[str, dict[str, str]] = {}
@@ -43,7 +52,7 @@ class ServerWatch:
 
         try:
             self._before = await _server_wide(self.leases.control)
-            self._counts = _numbers(await self.leases.control.eval(COUNT, 0))
+            self._counts = _numbers(await self.leases.control.eval(self.counting, 0))
         except RedisError:
             self._counts = None
 
@@ -52,27 +61,39 @@ class ServerWatch:
         """Whether there is something to compare with."""
         return self._counts is not None
 
-    async def noticed(self, counted: bytes, clients: bytes, number: int) -> list[str]:
-        """What has happened since the last look, from the counters and the clients' list of now."""
+    async def noticed(self, counted: bytes, clients: bytes, number: int, *, at_any_rate: bool = False) -> list[str]:
+        """What has happened since the last look, from the counters and the clients' list of now.
+
+        ``at_any_rate`` puts settings back although other workers run: with these, none of them can work.
+        """
         said = self._of_clients(clients, str(number))
+        if said and self.shares_database and await self.leases.others():
+            said = []
         counts = _numbers(counted)
         before, self._counts = self._counts, counts
-        if before is None or counts == before:
+        if before is None or ([counts[0], *counts[2:]] == [before[0], *before[2:]] and counts[1] > before[1]):
             return said
-        swaps, calls = counts[0], dict(zip(COUNTED, counts[1:], strict=True))
-        old_swaps, old_calls = before[0], dict(zip(COUNTED, before[1:], strict=True))
-        restarted = any(calls[name] < old_calls[name] for name in COUNTED)
+        swaps, calls = counts[0], dict(zip(self._counted, counts[2:], strict=True))
+        old_swaps, old_calls = before[0], dict(zip(self._counted, before[2:], strict=True))
+        restarted = (
+            any(calls[name] < old_calls[name] for name in self._counted)
+            or calls[_RESET] > old_calls[_RESET]  # which sets itself to 1
+            or counts[1] <= before[1]  # each look is a script itself
+        )
         if restarted:
             said.append(f"CONFIG RESETSTAT or a restart set the server's counters back, {_WHO}")
-        elif calls["flushall"] > old_calls["flushall"]:
+            old_calls, old_swaps = dict.fromkeys(self._counted, 0), swaps - calls["swapdb"]
+        if calls.get(EMPTIES_ALL, 0) > old_calls.get(EMPTIES_ALL, 0):
+            said.append(f"FLUSHDB emptied the one database, of other workers too, {_WHO}")
+        if calls["flushall"] > old_calls["flushall"]:
             said.append(f"FLUSHALL emptied every database of the server, those of other workers too, {_WHO}")
         elif calls["swapdb"] - swaps > old_calls["swapdb"] - old_swaps:
             said.append(f"SWAPDB exchanged two databases, maybe another worker's, {_WHO}")
         if calls["script|flush"] > old_calls["script|flush"]:
             said.append(f"SCRIPT FLUSH emptied the server's cache of scripts, {_WHO}")
         if restarted or any(calls[name] > old_calls[name] for name in CHANGING):
-            said += await self._server_wide_put_right()
-            self._counts = _numbers(await self.leases.control.eval(COUNT, 0))  # our own commands count too
+            said += await self._server_wide_put_right(at_any_rate=at_any_rate)
+            self._counts = _numbers(await self.leases.control.eval(self.counting, 0))  # our own commands count too
         return said
 
     def _of_clients(self, listed: bytes, number: str) -> list[str]:
@@ -91,12 +112,12 @@ class ServerWatch:
         self._clients = seen
         return said
 
-    async def _server_wide_put_right(self) -> list[str]:
+    async def _server_wide_put_right(self, *, at_any_rate: bool) -> list[str]:
         now, before = await _server_wide(self.leases.control), self._before
         differences = [*_settings(before, now), *_users(before, now), *_functions(before, now)]
         if not differences:
             return []
-        others = await self.leases.others()
+        others = [] if at_any_rate else await self.leases.others()
         if self.leases.endpoint.provider == "external" or others:
             self._before = now  # told once; it is not ours to change while others may rely on it
             why = "another worker runs" if others else "the server is a given one"
@@ -129,13 +150,19 @@ def _differs(before: dict[str, str] | None, now: dict[str, str]) -> list[str]:
             break
     if _BLOCKED in now.get("flags", "") and _BLOCKED not in was.get("flags", ""):
         what.append(f"waits in {now.get('cmd', 'a blocking command').upper()}")
-    if int(now.get("multi", "-1")) >= 0 and int(was.get("multi", "-1")) < 0:
+    # Not by `multi=`: where that has room for watched keys too, it is 0 long after both have ended.
+    if _IN_MULTI in now.get("flags", "") and _IN_MULTI not in was.get("flags", ""):
         what.append("has left a MULTI open")
-    if int(now.get("watch", "0")) > int(was.get("watch", "0")):
+    if _watches(now) and not _watches(was):
         what.append("watches keys")
     if before is not None and now.get("name") != before.get("name"):
         what.append("has taken that name" if now.get("name") else f"has dropped its name {before.get('name')!r}")
     return what
+
+
+def _watches(facts: dict[str, str]) -> bool:
+    """Whether its next EXEC depends on keys; those that were written meanwhile are no longer counted, but flagged."""
+    return int(facts.get("watch", "0")) > 0 or _WATCHED_IN_VAIN in facts.get("flags", "")
 
 
 def _settings(before: _ServerWide, now: _ServerWide) -> list[_Difference]:

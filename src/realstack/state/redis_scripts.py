@@ -29,16 +29,22 @@ COUNTED = (
 CHANGING = COUNTED[4:]
 """Those of them after which settings, users or functions may differ."""
 
-_NAMES = ", ".join(f"'{name}'" for name in COUNTED)
+EMPTIES_ALL = "flushdb"
+"""Where all workers share one database, this one too."""
 
-_COUNTS = f"""
+
+def _counting(names: tuple[str, ...]) -> str:
+    """The script's part that reads how often each of the commands was called."""
+    listed = ", ".join(f"'{name}'" for name in names)
+    return f"""
 local function counts()
   local info = redis.call('INFO', 'commandstats')
-  local found = {{redis.call('GET', '{SWAPS}') or '0'}}
-  for i, name in ipairs({{{_NAMES}}}) do
+  local evals = string.match(info, 'cmdstat_eval:calls=(%d+)') or '0'
+  local found = {{redis.call('GET', '{SWAPS}') or '0', evals}}
+  for i, name in ipairs({{{listed}}}) do
     -- Plain search is ten times as fast as a pattern that has to be tried at every byte.
     local _, at = string.find(info, 'cmdstat_' .. name .. ':calls=', 1, true)
-    if not at and i > {len(COUNTED) - len(CHANGING)} then
+    if not at and i > {len(names) - len(CHANGING)} then
       -- Servers before 7.0 count a command with all that follows its first word.
       _, at = string.find(info, 'cmdstat_' .. string.match(name, '^%a+') .. ':calls=', 1, true)
     end
@@ -48,6 +54,9 @@ local function counts()
   return table.concat(found, ' ')
 end
 """
+
+
+_COUNTS = _counting(COUNTED)
 
 _RENEW_TTLS = """
 local function renew_ttls(number, ttls, expected)
@@ -64,7 +73,11 @@ end
 """
 
 COUNT = f"{_COUNTS}\nreturn counts()"
-"""Database 0. Answers with the number of realstack's own swaps, then the calls of each of :data:`COUNTED`."""
+"""Database 0. Answers with the number of realstack's own swaps and of scripts, then the calls of each of
+:data:`COUNTED`."""
+
+COUNT_WHERE_SHARED = f"{_counting((*COUNTED[:1], EMPTIES_ALL, *COUNTED[1:]))}\nreturn counts()"
+"""The same, with :data:`EMPTIES_ALL` behind the first."""
 
 SWAP = f"""{_COUNTS}{_RENEW_TTLS}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('GET', KEYS[2]) ~= ARGV[2] then return {{'lease'}} end
@@ -90,29 +103,51 @@ return renew_ttls(ARGV[1], KEYS[1], tonumber(ARGV[2])) or ''
 """
 """KEYS: the seed's TTLs. ARGV: the database, how many there are. Answers with the server's time in ms."""
 
+FLUSH = "redis.call('SELECT', ARGV[1]) redis.call('FLUSHDB', 'ASYNC') redis.call('SELECT', '0')"
+"""ARGV: a database that the caller has leased."""
+
 COPY = f"""
-redis.call('SELECT', ARGV[1])
-if redis.call('GET', '{SEAL}') ~= ARGV[3] then redis.call('SELECT', '0') return 'gone' end
-local found = redis.call('SCAN', ARGV[4], 'COUNT', ARGV[5])
+local from, to, seal, cursor, count, word, keys, mark = unpack(ARGV)
+redis.call('SELECT', to)
+if cursor == 'begin' then
+  redis.call('FLUSHDB', 'ASYNC')
+  redis.call('SET', '{SEAL}', word)
+  cursor = '0'
+elseif redis.call('GET', '{SEAL}') ~= word then
+  redis.call('SELECT', '0')
+  return 'broken'
+end
+redis.call('SELECT', from)
+if redis.call('GET', '{SEAL}') ~= seal or redis.call('DBSIZE') ~= keys + 1 then
+  redis.call('SELECT', '0')
+  return 'damaged'
+end
+local found = redis.call('SCAN', cursor, 'COUNT', count)
 for _, key in ipairs(found[2]) do
-  if key ~= '{SEAL}' then redis.call('COPY', key, key, 'DB', ARGV[2], 'REPLACE') end
+  if key ~= '{SEAL}' then redis.call('COPY', key, key, 'DB', to, 'REPLACE') end
+end
+local answer = found[1]
+if answer == '0' then
+  redis.call('SELECT', to)
+  answer = redis.call('DBSIZE') == keys + 1 and 'done' or 'broken'
+  if answer == 'done' and mark == '' then redis.call('DEL', '{SEAL}') end
+  if answer == 'done' and mark ~= '' then redis.call('SET', '{SEAL}', mark) end
 end
 redis.call('SELECT', '0')
-return found[1]
+return answer
 """
-"""ARGV: from and to which database, the seal, SCAN's cursor and count. Answers with the next cursor, or ``gone``."""
+"""ARGV: from and to which database, the seal, SCAN's cursor (at first ``begin``, which empties the new one) and count,
+a word that goes where the new one's content goes, should a test swap it, the number of keys, the seal that the new
+one gets (none if that is empty). Answers with the next cursor, ``done``, ``damaged`` (the sealed copy is not whole),
+or ``broken`` (the new one is not what it was)."""
 
-FINISH_CLONE = f"""
+WHOLE = f"""
 redis.call('SELECT', ARGV[1])
-local sealed = redis.call('GET', '{SEAL}') == ARGV[3] and redis.call('DBSIZE') == ARGV[4] + 1
-redis.call('SELECT', ARGV[2])
-local whole = redis.call('DBSIZE') == tonumber(ARGV[4])
-if sealed and whole and ARGV[5] == '1' then redis.call('SET', '{SEAL}', ARGV[3]) end
+local whole = redis.call('GET', '{SEAL}') == ARGV[2] and redis.call('DBSIZE') == ARGV[3] + 1
 redis.call('SELECT', '0')
-return (sealed and 1 or 0) + (whole and 2 or 0)
+return whole and 1 or 0
 """
-"""ARGV: the sealed copy's and the clone's database, the seal, the number of keys, whether to mark the clone.
-Answers with 1 if the sealed copy is whole, plus 2 if the clone is."""
+"""ARGV: the sealed copy's database, the seal, the number of keys."""
 
 SEAL_COPY = f"""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end

@@ -10,10 +10,11 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from realstack.errors import RealstackError, SeedFailed
 from realstack.state.redis_leases import CHANGE_IF_SAME, DELETE_IF_SAME, LEASE, Leases, connection, is_over
-from realstack.state.redis_scripts import COPY, DROP_SEED, FINISH_CLONE, SEAL_COPY, TTLS
+from realstack.state.redis_scripts import COPY, DROP_SEED, SEAL_COPY, TTLS, WHOLE
 from realstack.state.redis_seed import RedisSeed, Write
 
 if TYPE_CHECKING:
@@ -71,22 +72,20 @@ class SealedSeed:
         return await self._made(building) if mine else None
 
     async def copy(self, sealed: Sealed, to: int, *, mark: bool, batch: Callable[[], int]) -> bool:
-        """Copy all keys into the empty database ``to``, which gets its mark last if ``mark`` asks for it.
+        """Empty the database ``to`` and copy all keys into it; it gets its mark last if ``mark`` asks for it.
 
         False, and the reason among what is told, if the sealed copy or the new one is not whole.
         """
-        control, cursor = self.leases.control, b"0"
-        while True:
-            if not (count := batch()):
-                return False  # nobody wants it any more
-            cursor = await control.eval(COPY, 0, sealed.number, to, self.seed.name, cursor, count)
-            if cursor in (b"0", b"gone"):
-                break
-        arguments = (sealed.number, to, self.seed.name, sealed.keys, int(mark))
-        state = 0 if cursor == b"gone" else int(await control.eval(FINISH_CLONE, 0, *arguments))
-        if not state & 1:
-            self.told.append(_DAMAGED)
-        return state == 3
+        word, mark_of_it = f"in the making {uuid4()}", self.seed.name if mark else ""
+        cursor = b"begin"
+        while count := batch():
+            place = (sealed.number, to, self.seed.name, cursor, count, word, sealed.keys, mark_of_it)
+            cursor = await self.leases.control.eval(COPY, 0, *place)
+            if cursor == b"damaged":
+                self.told.append(_DAMAGED)
+            if cursor in (b"done", b"broken", b"damaged"):
+                return bool(cursor == b"done")
+        return False  # nobody wants it any more
 
     async def renew_ttls(self, number: int) -> int:
         """Set the times to live in the database ``number``, from now on; the server's time in ms."""
@@ -98,9 +97,9 @@ class SealedSeed:
         return int(base)
 
     async def _is_whole(self, sealed: Sealed) -> bool:
-        arguments = (sealed.number, sealed.number, self.seed.name, sealed.keys, 0)
-        whole = int(await self.leases.control.eval(FINISH_CLONE, 0, *arguments)) & 1
-        return bool(whole) and int(await self.leases.control.hlen(self.ttls)) == len(self.seed.ttls)
+        control = self.leases.control
+        whole = await control.eval(WHOLE, 0, sealed.number, self.seed.name, sealed.keys)
+        return bool(whole) and int(await control.hlen(self.ttls)) == len(self.seed.ttls)
 
     async def _made(self, building: str) -> Sealed | None:
         """Fill a database and seal it. Whatever happens, our record of building it does not stay."""

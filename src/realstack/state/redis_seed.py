@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -59,6 +59,11 @@ class RedisSeed:
             digest.update(b"|")
         return digest.hexdigest()[:32]
 
+    def below(self, prefix: bytes) -> RedisSeed:
+        """The same with ``prefix`` before each key."""
+        writes = [replace(write, command=_below(prefix, write.command)) for write in self.writes]
+        return RedisSeed(writes, {prefix + key: milliseconds for key, milliseconds in self.ttls.items()})
+
     @cached_property
     def keys(self) -> frozenset[str]:
         """Names of the keys."""
@@ -82,6 +87,14 @@ def seed_of(plan: RedisPlan) -> RedisSeed:
         else:
             writes.append(write)
     return RedisSeed(writes, ttls)
+
+
+def _below(prefix: bytes, command: Command) -> Command:
+    """Every command of a seed has its key behind its name, which for groups is two words."""
+    place = 2 if command[0] == "XGROUP" else 1
+    key = command[place]
+    assert isinstance(key, bytes)  # noqa: S101
+    return (*command[:place], prefix + key, *command[place + 1 :])
 
 
 def read_redis_seed(plan: RedisPlan) -> list[Write]:

@@ -1,292 +1,129 @@
-"""Lends logical Redis databases at their seed. One lender a worker process.
+"""Lends what a test uses of Redis, at its seed: a logical database, or a prefix of keys where there is but one.
 
-Database 0 holds realstack's own keys and is never lent. A worker takes a database under a lease there; what
-it resets is that database alone, never the server. On a server of ours the seed lies in a sealed copy, and a
-clone of it waits to be exchanged for the lent database (SWAPDB): see ``docs/known_state.md``.
+One lender a worker process. Which of the two it is, the settings say, or else the server is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
 
-from realstack.errors import NotOurs
+from realstack.errors import NotOurs, RealstackError
 from realstack.model import Endpoint, RedisPlan
-from realstack.state.redis_changes import RedisChanges, Side, compare
-from realstack.state.redis_clone import ROOM_FOR_CLONES, Clone
-from realstack.state.redis_leases import LEASE, Leases, connection
-from realstack.state.redis_notice import CLIENTS, ServerWatch
-from realstack.state.redis_scripts import COUNT, SWAP
-from realstack.state.redis_sealed import (
-    HURRIED_BATCH,
-    Sealed,
-    SealedSeed,
-    write_all,
-    write_ttls,
-)
-from realstack.state.redis_seed import RedisSeed, seed_of
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
-How = Literal["swapped", "copied", "written"]
-
-
-@dataclass(frozen=True, slots=True)
-class RedisResetReport:
-    """How a database came back to its seed, and what its last user left that is not in any database.
-
-    ``kind``: ``swapped`` with a clone that was ready, ``copied`` from the sealed copy, or ``written`` anew.
-    ``noticed`` are sentences for the report of the test that ran last.
-    """
-
-    kind: How
-    noticed: tuple[str, ...] = ()
+from realstack.services.redis import CLUSTER, KEY_PREFIX
+from realstack.state.redis_changes import RedisChanges
+from realstack.state.redis_databases import DatabaseLender
+from realstack.state.redis_leases import LEASE, connection
+from realstack.state.redis_prefixes import PrefixLender, rewritten
+from realstack.state.redis_report import RedisResetReport
+from realstack.state.redis_sealed import write_all, write_ttls
+from realstack.state.redis_seed import seed_of
 
 
 class RedisState:
-    """Lends logical databases, each brought to the seed of ``plan``.
+    """Lends databases or prefixes, each brought to the seed of ``plan``.
 
-    Holds connections from the first :meth:`lend` to :meth:`close`, and on a server of ours a task that prepares
-    the next reset. A database that was given back is lent again, so a worker uses as many as it has lent at once:
-    one, as a rule. All of its use is in one event loop; tasks may call it side by side.
+    Holds connections from the first :meth:`lend` to :meth:`close`. What was given back is lent again, so a worker
+    uses as many as it has lent at once: one, as a rule. All of its use is in one event loop; tasks may call it side
+    by side. What is lent is an endpoint; ``options["key_prefix"]`` of it is set where keys have one.
     """
 
     def __init__(self, endpoint: Endpoint, plan: RedisPlan, worker: str, run_id: str) -> None:
         self.endpoint = endpoint
         self.plan = plan
-        self.last_reset: RedisResetReport | None = None
-        self._leases = Leases(endpoint, worker, run_id)
-        self._watch = ServerWatch(self._leases)
-        self._one_at_a_time = asyncio.Lock()
-        self._seed: RedisSeed | None = None
-        self._store: SealedSeed | None = None
-        self._sealed: Sealed | None = None
-        self._clients: dict[int, Redis] = {}
-        self._clones: dict[int, Clone] = {}
-        self._since: dict[int, int] = {}
-        self._lent: set[int] = set()
+        self._who = (worker, run_id)
+        self._lender: DatabaseLender | PrefixLender | None = None
+        self._choosing = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"<RedisState {self._leases.facts['worker']} {len(self._lent)} lent, {len(self._clients)} leased>"
+        return f"<RedisState {self._lender or f'{self._who[0]} not used yet'}>"
+
+    @property
+    def last_reset(self) -> RedisResetReport | None:
+        """How the last lend or reset went, and what the test before it left elsewhere; None before the first."""
+        return self._lender.last_reset if self._lender is not None else None
 
     async def lend(self) -> Endpoint:
-        """A logical database of the caller's own, holding the seed and nothing else, until it is given back.
-
-        ``last_reset`` tells how, and what the database's last user left elsewhere.
+        """What is the caller's own, holding the seed and nothing else, until it is given back.
 
         :raises SeedFailed: the seed is wrong; file, line and key are named.
-        :raises RealstackError: the server has no database left.
+        :raises RealstackError: the server has no database left, or settings ask for databases where there is one.
         :raises NotOurs: a given server without our mark.
         """
-        async with self._one_at_a_time:
-            seed = await self._read()
-            free = sorted(set(self._clients) - self._lent)
-            number = free[0] if free else await self._leased()
-            self._lent.add(number)
-            try:
-                report = await self._reset(number, seed)
-                if report is None:  # its lease is somebody else's by now
-                    await self._dropped(number)
-                    number = await self._leased()
-                    self._lent.add(number)
-                    report = await self._reset(number, seed)
-            except BaseException:
-                self._lent.discard(number)
-                raise
-            self.last_reset = report
-        return replace(self.endpoint, database=str(number))
+        return await (await self._chosen()).lend()
 
     async def reset(self, lent: Endpoint) -> RedisResetReport:
-        """Bring a lent database back to the seed in place; connections to it stay, and see the seed.
+        """Bring what was lent back to the seed in place; connections to it stay, and see the seed.
 
         :raises NotOurs: this lender did not lend it, or its lease was taken over.
         """
-        async with self._one_at_a_time:
-            number = self._number(lent)
-            report = await self._reset(number, await self._read())
-            if report is None:
-                await self._dropped(number)
-                raise NotOurs(
-                    f"the lease of the Redis database {number} was taken over by another process.",
-                    remedy="a test emptied database 0, or this process stood still for an hour; lend another one.",
-                )
-            self.last_reset = report
-            return report
+        return await (await self._chosen()).reset(lent)
 
     async def changes(self, lent: Endpoint) -> RedisChanges:
-        """What differs in a lent database from the seed as it was lent.
+        """What differs from the seed as it was lent; keys without their prefix.
 
         :raises NotOurs: this lender did not lend it.
         """
-        async with self._one_at_a_time:
-            number, seed = self._number(lent), await self._read()
-            after = Side(self._clients[number], number)
-            # Asked for anew each time: the test may have emptied the whole server.
-            sealed = await self._store.found_or_made() if self._store is not None and seed.writes else None
-            if sealed is not None:
-                async with connection(self.endpoint, sealed.number) as before:
-                    return await compare(Side(before, sealed.number), after, seed.ttls, self._since[number])
-            return await self._compared_with_a_scratch(after, seed, self._since[number])
+        return await (await self._chosen()).changes(lent)
 
     async def give_back(self, lent: Endpoint) -> None:
-        """The end of :meth:`lend`. The database stays leased to this worker; its keys go at the next lend.
+        """The end of :meth:`lend`. It stays leased to this worker; its keys go at the next lend.
 
         :raises NotOurs: this lender did not lend it, or it was given back before.
         """
-        self._lent.discard(self._number(lent))
+        await (await self._chosen()).give_back(lent)
 
     async def close(self) -> None:
-        """Empty the leased databases and end the leases. May be called twice; a dead server is no error.
+        """Remove the keys of what was leased, and end the leases. May be called twice; a dead server is no error."""
+        if self._lender is not None:
+            await self._lender.close()
 
-        The sealed copy of the seed stays for the server's next user; a build of another seed drops it.
-        """
-        from redis.exceptions import RedisError
+    async def _chosen(self) -> DatabaseLender | PrefixLender:
+        async with self._choosing:
+            if self._lender is None:
+                made = PrefixLender if await wants_prefix(self.endpoint, self.plan) else DatabaseLender
+                self._lender = made(self.endpoint, self.plan, *self._who)
+            return self._lender
 
-        async with self._one_at_a_time:
-            for clone in self._clones.values():
-                await clone.stop()
-            try:
-                for clone in self._clones.values():
-                    await clone.drop()
-                for number, client in self._clients.items():
-                    await client.flushdb(asynchronous=True)
-                    await self._leases.release(number)
-            except (RedisError, OSError):
-                pass  # the server is gone, and with it all that it held; or the next run takes the leases over
-            finally:
-                for client in self._clients.values():
-                    await client.aclose()
-                await self._leases.close()
-                self._clients.clear()
-                self._clones.clear()
-                self._lent.clear()
 
-    def _number(self, lent: Endpoint) -> int:
-        number = int(lent.database or 0)
-        if number not in self._lent:
-            raise NotOurs(
-                f"the Redis database {number} was not lent by {self!r}.",
-                remedy="give back what lend() returned, once.",
+async def wants_prefix(endpoint: Endpoint, plan: RedisPlan) -> bool:
+    """Whether keys get a prefix: as the settings say, or else where the server offers one database only.
+
+    :raises RealstackError: the settings ask for databases, and the server is a cluster.
+    """
+    if CLUSTER in endpoint.options:
+        if plan.key_prefix is False:
+            raise RealstackError(
+                f"{endpoint.safe_url} is a cluster, which has no databases to lend, and key_prefix is false.",
+                remedy='leave [tool.realstack.redis] key_prefix at "auto".',
             )
-        return number
+        return True
+    return await _has_one_database(endpoint) if plan.key_prefix is None else plan.key_prefix
 
-    async def _read(self) -> RedisSeed:
-        if self._seed is None:
-            self._seed = await asyncio.to_thread(seed_of, self.plan)
-            if self.endpoint.provider != "external":
-                self._store = SealedSeed(self._leases, self._seed)
-        return self._seed
 
-    async def _leased(self) -> int:
-        number = await self._leases.take()
-        self._clients[number] = connection(self.endpoint, number)
-        if not self._watch.is_on:
-            await self._watch.begin()
-        return number
+async def _has_one_database(endpoint: Endpoint) -> bool:
+    from redis.exceptions import ResponseError
 
-    async def _dropped(self, number: int) -> None:
-        """Forget a database that is no longer ours, without touching it."""
-        self._lent.discard(number)
-        self._leases.held.pop(number, None)
-        await self._without_clone(number)
-        await self._clients.pop(number).aclose()
-
-    async def _reset(self, number: int, seed: RedisSeed) -> RedisResetReport | None:
-        """None if the lease of ``number`` is no longer ours; then nothing was touched."""
-        noticed: list[str] = []
-        kind: How | None = None
-        clone = self._clones.get(number)
-        if clone is not None and await clone.ready():
-            kind = await self._swapped(number, seed, noticed)
-        if kind is None:
-            if not await self._leases.renewed(number):
-                return None
-            if self._watch.is_on:
-                noticed += await self._noticed(number)
-            kind = await self._filled(number, seed)
-        if self._store is not None:
-            noticed += self._store.told
-            self._store.told = []
-        self._prepare_next(number)
-        return RedisResetReport(kind, tuple(dict.fromkeys(noticed)))
-
-    async def _swapped(self, number: int, seed: RedisSeed, noticed: list[str]) -> How | None:
-        """One round trip: leases renewed, databases exchanged, times to live set, counters and clients read."""
-        clone, leases, store, sealed = self._clones[number], self._leases, self._store, self._sealed
-        assert store is not None  # noqa: S101 - without a sealed copy there is no clone
-        assert sealed is not None  # noqa: S101
-        lease = leases.text()
-        keys = (f"{LEASE}{number}", f"{LEASE}{clone.number}", store.ttls)
-        held = (leases.held[number], leases.held[clone.number])
-        facts = (number, clone.number, seed.name, sealed.keys, len(seed.ttls))
-        async with leases.control.pipeline(transaction=False) as pipeline:
-            # Before the exchange, as it serves clients that wait for keys of the seed.
-            pipeline.execute_command(*CLIENTS)
-            pipeline.eval(SWAP, 3, *keys, *held, lease, lease, *facts)
-            clients, (status, *rest) = await pipeline.execute()
-        if status != b"swapped":
-            await self._without_clone(number)
-            return None
-        leases.held[number] = leases.held[clone.number] = lease
-        self._since[number] = int(rest[1])
-        clone.used()
-        noticed += await self._watch.noticed(rest[0], clients, number)
-        return "swapped"
-
-    async def _noticed(self, number: int) -> list[str]:
-        async with self._leases.control.pipeline(transaction=False) as pipeline:
-            pipeline.execute_command(*CLIENTS)
-            pipeline.eval(COUNT, 0)
-            clients, counted = await pipeline.execute()
-        return await self._watch.noticed(counted, clients, number)
-
-    async def _filled(self, number: int, seed: RedisSeed) -> How:
-        """The slow way: empty the database, then copy the sealed seed into it or write it command by command."""
-        client = self._clients[number]
-        await client.flushdb(asynchronous=True)
-        if self._store is not None and seed.writes:
-            self._sealed = await self._store.found_or_made()
-            if self._sealed is not None:
-                if await self._store.copy(self._sealed, number, mark=False, batch=lambda: HURRIED_BATCH):
-                    self._since[number] = await self._store.renew_ttls(number)
-                    return "copied"
-                self._sealed = None
-                await client.flushdb(asynchronous=True)
-        await write_all(client, seed.writes)
-        self._since[number] = await write_ttls(client, seed)
-        return "written"
-
-    def _prepare_next(self, number: int) -> None:
-        """Begin to make the clone for the next reset of ``number``, where the server has room for one."""
-        if self._store is None or self._sealed is None or self._leases.databases < ROOM_FOR_CLONES:
-            return
-        self._clones.setdefault(number, Clone(self._leases, self._store)).prepare(self._sealed)
-
-    async def _without_clone(self, number: int) -> None:
-        if (clone := self._clones.pop(number, None)) is not None:
-            await clone.drop()
-
-    async def _compared_with_a_scratch(self, after: Side, seed: RedisSeed, since: int) -> RedisChanges:
-        """Without a sealed copy the seed is written once more, into a database that is leased for that."""
-        number = await self._leases.take(from_top=True)
-        client = connection(self.endpoint, number)
-        try:
-            await write_all(client, seed.writes)
-            return await compare(Side(client, number), after, seed.ttls, since)
-        finally:
-            await client.flushdb(asynchronous=True)
-            await client.aclose()
-            await self._leases.release(number)
+    second = connection(endpoint, 1)
+    try:
+        await second.ping()
+    except ResponseError as problem:
+        if "SELECT" in str(problem).upper() or "DB INDEX" in str(problem).upper():
+            return True
+        raise
+    finally:
+        await second.aclose()
+    return False
 
 
 async def restore_redis(lent: Endpoint, plan: RedisPlan) -> None:
-    """Bring the lent logical database back to the seed of ``plan``, from any process.
+    """Bring the lent database, or the keys of the lent prefix, back to the seed of ``plan``, from any process.
 
-    :raises NotOurs: nobody has leased that database.
+    :raises NotOurs: nobody has leased it.
     :raises SeedFailed: the seed is wrong.
     """
+    if prefix := lent.options.get(KEY_PREFIX):
+        await rewritten(lent, plan, prefix)
+        return
     number = int(lent.database or 0)
     seed = await asyncio.to_thread(seed_of, plan)
     control, database = connection(lent, 0), connection(lent, number)

@@ -1,26 +1,23 @@
 """A reset gives the seed back, fast where a clone is ready and right in any case, and tells what else was done."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
-from redis.exceptions import ResponseError
 
-from realstack.errors import NotOurs
+from realstack.errors import NotOurs, RealstackError
 from realstack.model import Endpoint, RedisPlan
 from realstack.services.redis import client
-from realstack.state import redis_sealed, redis_state
+from realstack.state import redis_databases
+from realstack.state.redis_databases import DatabaseLender
 from realstack.state.redis_seed import read_redis_seed
-from realstack.state.redis_state import RedisState
 
 SEED = """
 string: v
@@ -51,8 +48,8 @@ def plan(tmp_path: Path) -> RedisPlan:
 
 
 @pytest.fixture
-async def state(empty_redis: Endpoint, plan: RedisPlan) -> AsyncIterator[RedisState]:
-    made = RedisState(empty_redis, plan, "gw0", "r1")
+async def state(empty_redis: Endpoint, plan: RedisPlan) -> AsyncIterator[DatabaseLender]:
+    made = DatabaseLender(empty_redis, plan, "gw0", "r1")
     yield made
     await made.close()
 
@@ -67,19 +64,19 @@ async def image(redis: Any) -> dict[bytes, bytes]:
     return {key: await redis.dump(key) for key in sorted([key async for key in redis.scan_iter()])}
 
 
-async def times(state: RedisState, lent: Endpoint, redis: Any) -> dict[bytes, int]:
+async def times(state: DatabaseLender, lent: Endpoint, redis: Any) -> dict[bytes, int]:
     """Each key's end, in ms after the reset; keys without one are left out."""
     ends = {key: await redis.pexpiretime(key) for key in [key async for key in redis.scan_iter()]}
     since = state._since[int(lent.database or 0)]
     return {key: end - since for key, end in ends.items() if end != -1}
 
 
-async def prepared(state: RedisState) -> None:
+async def prepared(state: DatabaseLender) -> None:
     """Until the clone for the next reset is ready."""
     assert await asyncio.gather(*(clone.task for clone in state._clones.values() if clone.task)) == [True]
 
 
-async def test_the_first_reset_copies_and_later_ones_swap(state: RedisState) -> None:
+async def test_the_first_reset_copies_and_later_ones_swap(state: DatabaseLender) -> None:
     lent = await state.lend()
     assert state.last_reset is not None
     assert state.last_reset.kind == "copied"
@@ -95,7 +92,7 @@ async def test_the_first_reset_copies_and_later_ones_swap(state: RedisState) -> 
             assert await times(state, lent, redis) == TTLS
 
 
-async def test_a_clone_that_is_not_ready_is_waited_for(state: RedisState) -> None:
+async def test_a_clone_that_is_not_ready_is_waited_for(state: DatabaseLender) -> None:
     lent = await state.lend()
     for _ in range(20):  # at once, one after the other: the clone has had no time
         assert (await state.reset(lent)).kind == "swapped"
@@ -103,7 +100,7 @@ async def test_a_clone_that_is_not_ready_is_waited_for(state: RedisState) -> Non
             assert await redis.dbsize() == 17
 
 
-async def test_connections_stay_and_see_the_seed(state: RedisState) -> None:
+async def test_connections_stay_and_see_the_seed(state: DatabaseLender) -> None:
     lent = await state.lend()
     async with opened(lent, single_connection_client=True) as redis:
         identity = await redis.client_id()
@@ -113,7 +110,7 @@ async def test_connections_stay_and_see_the_seed(state: RedisState) -> None:
         assert await redis.client_id() == identity
 
 
-async def test_keys_that_expired_come_back(state: RedisState) -> None:
+async def test_keys_that_expired_come_back(state: DatabaseLender) -> None:
     lent = await state.lend()
     async with opened(lent) as redis:
         for key in TTLS:
@@ -125,9 +122,9 @@ async def test_keys_that_expired_come_back(state: RedisState) -> None:
 
 
 async def test_two_workers_share_the_sealed_seed_and_nothing_else(empty_redis: Endpoint, plan: RedisPlan) -> None:
-    states = [RedisState(empty_redis, plan, f"gw{number}", "r1") for number in range(3)]
+    states = [DatabaseLender(empty_redis, plan, f"gw{number}", "r1") for number in range(3)]
 
-    async def works(state: RedisState) -> None:
+    async def works(state: DatabaseLender) -> None:
         for _ in range(15):
             lent = await state.lend()
             async with opened(lent) as redis:
@@ -148,7 +145,7 @@ async def test_two_workers_share_the_sealed_seed_and_nothing_else(empty_redis: E
         await state.close()
 
 
-async def test_a_server_of_few_databases_keeps_them_for_workers(state: RedisState, empty_redis: Endpoint) -> None:
+async def test_a_server_of_few_databases_keeps_them_for_workers(state: DatabaseLender, empty_redis: Endpoint) -> None:
     state._leases.databases = 16
     lent = await state.lend()
     assert (await state.reset(lent)).kind == "copied"
@@ -157,7 +154,7 @@ async def test_a_server_of_few_databases_keeps_them_for_workers(state: RedisStat
 
 
 async def test_without_a_database_for_the_seal_the_seed_is_written(empty_redis: Endpoint, plan: RedisPlan) -> None:
-    state = RedisState(empty_redis, plan, "gw0", "r1")
+    state = DatabaseLender(empty_redis, plan, "gw0", "r1")
     state._leases.databases = 2
     lent = await state.lend()
     async with opened(lent) as redis:
@@ -169,7 +166,7 @@ async def test_without_a_database_for_the_seal_the_seed_is_written(empty_redis: 
 
 
 async def test_an_empty_seed_leaves_an_empty_database(empty_redis: Endpoint, tmp_path: Path) -> None:
-    state = RedisState(empty_redis, RedisPlan(tmp_path), "gw0", "r1")
+    state = DatabaseLender(empty_redis, RedisPlan(tmp_path), "gw0", "r1")
     lent = await state.lend()
     async with opened(lent) as redis:
         await redis.set("a", "1")
@@ -181,11 +178,11 @@ async def test_an_empty_seed_leaves_an_empty_database(empty_redis: Endpoint, tmp
 
 
 async def test_another_seed_frees_the_copy_that_nobody_uses(empty_redis: Endpoint, plan: RedisPlan) -> None:
-    old = RedisState(empty_redis, plan, "gw0", "r1")
+    old = DatabaseLender(empty_redis, plan, "gw0", "r1")
     await old.lend()
     await old.close()
     (plan.root / "seed.yaml").write_text("only: {value: 1, ttl_s: 9}")
-    new = RedisState(empty_redis, plan, "gw0", "r2")
+    new = DatabaseLender(empty_redis, plan, "gw0", "r2")
     lent = await new.lend()
     async with opened(empty_redis, database=0) as control:
         assert len(await control.keys("realstack:seed:*")) == 2
@@ -197,10 +194,10 @@ async def test_another_seed_frees_the_copy_that_nobody_uses(empty_redis: Endpoin
 
 
 async def test_the_copy_of_a_seed_in_use_is_kept(empty_redis: Endpoint, plan: RedisPlan) -> None:
-    old = RedisState(empty_redis, plan, "gw0", "r1")
+    old = DatabaseLender(empty_redis, plan, "gw0", "r1")
     lent = await old.lend()
     (plan.root / "seed.yaml").write_text("only: 1")
-    new = RedisState(empty_redis, plan, "gw0", "r2")
+    new = DatabaseLender(empty_redis, plan, "gw0", "r2")
     await new.lend()
     assert (await old.reset(lent)).noticed == ()
     async with opened(lent) as redis:
@@ -214,9 +211,9 @@ async def test_the_copy_of_a_seed_in_use_is_kept(empty_redis: Endpoint, plan: Re
 
 @pytest.mark.parametrize("command", ["FLUSHALL", "SWAPDB 1 4095", "SWAPDB 1 4094", "SWAPDB 4095 4094", "SWAPDB 0 1"])
 async def test_what_reaches_other_databases_is_told_and_mended(
-    empty_redis: Endpoint, state: RedisState, plan: RedisPlan, command: str
+    empty_redis: Endpoint, state: DatabaseLender, plan: RedisPlan, command: str
 ) -> None:
-    neighbour = RedisState(empty_redis, plan, "gw1", "r1")
+    neighbour = DatabaseLender(empty_redis, plan, "gw1", "r1")
     lent, beside = await state.lend(), await neighbour.lend()
     async with opened(lent) as redis:
         seed = await written_by_hand(empty_redis, plan)
@@ -238,13 +235,13 @@ async def test_what_reaches_other_databases_is_told_and_mended(
     await neighbour.close()
 
 
-async def _again(state: RedisState, lent: Endpoint) -> Endpoint:
+async def _again(state: DatabaseLender, lent: Endpoint) -> Endpoint:
     if int(lent.database or 0) in state._lent:
         await state.give_back(lent)
     return await state.lend()
 
 
-async def test_a_write_into_the_sealed_copy_is_told_and_mended(empty_redis: Endpoint, state: RedisState) -> None:
+async def test_a_write_into_the_sealed_copy_is_told_and_mended(empty_redis: Endpoint, state: DatabaseLender) -> None:
     lent = await state.lend()
     await prepared(state)
     async with opened(empty_redis, database=4095) as sealed:
@@ -258,7 +255,7 @@ async def test_a_write_into_the_sealed_copy_is_told_and_mended(empty_redis: Endp
         assert (await state.reset(lent)).noticed == ()
 
 
-async def test_server_wide_changes_are_put_back_while_nobody_else_works(state: RedisState) -> None:
+async def test_server_wide_changes_are_put_back_while_nobody_else_works(state: DatabaseLender) -> None:
     lent = await state.lend()
     async with opened(lent) as redis:
         await redis.config_set("maxmemory-policy", "allkeys-lru")
@@ -276,9 +273,9 @@ async def test_server_wide_changes_are_put_back_while_nobody_else_works(state: R
 
 
 async def test_server_wide_changes_are_only_told_while_another_works(
-    empty_redis: Endpoint, state: RedisState, plan: RedisPlan
+    empty_redis: Endpoint, state: DatabaseLender, plan: RedisPlan
 ) -> None:
-    neighbour = RedisState(empty_redis, plan, "gw1", "r1")
+    neighbour = DatabaseLender(empty_redis, plan, "gw1", "r1")
     await neighbour.lend()
     lent = await state.lend()
     async with opened(lent) as redis:
@@ -293,7 +290,7 @@ async def test_server_wide_changes_are_only_told_while_another_works(
     await neighbour.close()
 
 
-async def test_what_the_server_does_not_put_back_is_told(state: RedisState) -> None:
+async def test_what_the_server_does_not_put_back_is_told(state: DatabaseLender) -> None:
     lent = await state.lend()
     async with opened(lent) as redis:
         await redis.config_set("hz", "14")
@@ -303,7 +300,40 @@ async def test_what_the_server_does_not_put_back_is_told(state: RedisState) -> N
         await redis.config_set("hz", "10")
 
 
-async def test_the_new_value_of_a_password_is_not_told(state: RedisState) -> None:
+async def test_settings_that_keep_the_server_from_writing_are_put_back_first(
+    empty_redis: Endpoint, state: DatabaseLender, plan: RedisPlan
+) -> None:
+    neighbour = DatabaseLender(empty_redis, plan, "gw1", "r1")
+    await neighbour.lend()  # whom it would hinder too
+    lent = await state.lend()
+    async with opened(lent) as redis:
+        await redis.delete("string")
+        for setting in ("maxmemory", "min-replicas-to-write"):
+            await redis.config_set(setting, 1)
+            told = " ".join((await state.reset(lent)).noticed)
+            assert f"{setting} from '0' to '1'; it was put back" in told
+            assert await redis.get("string") == b"v"
+    await neighbour.close()
+
+
+async def test_a_given_server_that_refuses_to_write_is_told_with_the_reason(
+    empty_redis: Endpoint, plan: RedisPlan
+) -> None:
+    async with opened(empty_redis, database=0) as control:
+        await control.set("realstack:mark", "{}")
+        state = DatabaseLender(replace(empty_redis, provider="external"), plan, "gw0", "r1")
+        lent = await state.lend()
+        await control.config_set("min-replicas-to-write", 1)
+        try:
+            with pytest.raises(RealstackError, match="refuses what a reset writes") as caught:
+                await state.reset(lent)
+            assert "min-replicas-to-write" in str(caught.value)
+        finally:
+            await control.config_set("min-replicas-to-write", 0)
+    await state.close()
+
+
+async def test_the_new_value_of_a_password_is_not_told(state: DatabaseLender) -> None:
     lent = await state.lend()
     async with opened(lent) as redis:
         await redis.config_set("masterauth", "s3cret")
@@ -313,7 +343,7 @@ async def test_the_new_value_of_a_password_is_not_told(state: RedisState) -> Non
         assert (await redis.config_get("masterauth"))["masterauth"] == ""
 
 
-async def test_connections_in_the_midst_of_something_are_told_once(state: RedisState) -> None:
+async def test_connections_in_the_midst_of_something_are_told_once(state: DatabaseLender) -> None:
     lent = await state.lend()
     async with opened(lent) as redis, opened(lent) as other, opened(lent, single_connection_client=True) as third:
         listener = redis.pubsub()
@@ -340,7 +370,7 @@ async def _until(redis: Any, command: str) -> None:
         await asyncio.sleep(0.001)
 
 
-async def test_counters_that_were_set_back_are_told(state: RedisState) -> None:
+async def test_counters_that_were_set_back_are_told(state: DatabaseLender) -> None:
     lent = await state.lend()
     async with opened(lent) as redis:
         await redis.config_set("hz", "12")
@@ -359,13 +389,13 @@ CHILD = """
 import asyncio, sys
 from pathlib import Path
 from realstack.model import Endpoint, RedisPlan
-from realstack.state import redis_sealed, redis_state
+from realstack.state import redis_sealed, redis_databases
 async def stands_still(*args, **options):
     print("there", flush=True)
     await asyncio.Event().wait()
 async def main(where, root, port):
     endpoint = Endpoint("redis", "redis", "127.0.0.1", int(port), "redis", database="0", provider="embedded")
-    state = redis_state.RedisState(endpoint, RedisPlan(Path(root), ("seed.yaml",)), "gw7", "r0")
+    state = redis_databases.DatabaseLender(endpoint, RedisPlan(Path(root), ("seed.yaml",)), "gw7", "r0")
     if where == "sealing":
         redis_sealed.SealedSeed._write_ttls = stands_still
     else:
@@ -373,7 +403,8 @@ async def main(where, root, port):
         await_first = redis_sealed.SealedSeed.copy
         async def copy(self, sealed, to, *, mark, batch):
             if mark:
-                await self.leases.control.eval(redis_sealed.COPY, 0, sealed.number, to, self.seed.name, 0, 4)
+                place = (sealed.number, to, self.seed.name, "begin", 4, "word", sealed.keys, "")
+                await self.leases.control.eval(redis_sealed.COPY, 0, *place)
                 await stands_still()
             return await await_first(self, sealed, to, mark=mark, batch=batch)
         redis_sealed.SealedSeed.copy = copy
@@ -391,7 +422,7 @@ async def test_a_worker_killed_in_the_middle_leaves_nothing_that_is_taken_for_wh
         [sys.executable, "-c", CHILD, where, str(plan.root), str(empty_redis.port)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(redis_state.__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(redis_databases.__file__).parents[2])},
     )
     assert child.stdout
     try:
@@ -404,7 +435,7 @@ async def test_a_worker_killed_in_the_middle_leaves_nothing_that_is_taken_for_wh
         left = await control.info("keyspace")
         assert "db4095" in left
         assert ("db4094" in left) == (where == "cloning")
-    state = RedisState(empty_redis, plan, "gw0", "r1")
+    state = DatabaseLender(empty_redis, plan, "gw0", "r1")
     lent = await state.lend()
     for _ in range(3):
         async with opened(lent) as redis:
@@ -416,34 +447,6 @@ async def test_a_worker_killed_in_the_middle_leaves_nothing_that_is_taken_for_wh
         assert set(await control.info("keyspace")) == {"db0", "db4095"}
 
 
-# Whatever the test did
-
-KEYS = st.sampled_from([
-    "string", "list", "hash", "set", "numbers", "zset", "stream", "bitmap", "unique", "places", "bytes",
-    *(key.decode() for key in TTLS), "new", "other",
-])  # fmt: skip
-WORDS = st.sampled_from(["a", "b", "f", "low", "1", "", "ü", "x" * 100])
-COMMANDS = [
-    "SET k w", "SET k w PX 1", "APPEND k w", "SETRANGE k 3 w", "SETBIT k 9 1", "INCR k", "DEL k", "UNLINK k",
-    "GETDEL k", "RENAME k k", "COPY k k REPLACE", "EXPIRE k 100", "PEXPIRE k 1", "PERSIST k", "FLUSHDB",
-    "LPUSH k w", "RPOP k", "LSET k 0 w", "LTRIM k 1 1", "LREM k 0 w", "LMOVE k k LEFT RIGHT",
-    "HSET k w w", "HDEL k w", "HINCRBY k w 2", "HPEXPIRE k 1 FIELDS 1 w", "SADD k w", "SREM k w", "SPOP k",
-    "SMOVE k k w", "SUNIONSTORE k k k", "SORT k ALPHA STORE k", "ZADD k 5 w", "ZREM k w", "ZINCRBY k 2 w",
-    "ZPOPMIN k", "ZUNIONSTORE k 2 k k", "GEOADD k 1 1 w", "PFADD k w", "PFMERGE k k", "BITOP NOT k k",
-    "XADD k * w w", "XADD k 9-9 w w", "XDEL k 1-0", "XTRIM k MAXLEN 1", "XGROUP CREATE k w 0",
-    "XGROUP DESTROY k readers", "XGROUP SETID k readers 0", "XREADGROUP GROUP readers w COUNT 1 STREAMS k >",
-    "XACK k readers 7-1", "XSETID k 99-1",
-    "EVAL redis.call('SET',KEYS[1],ARGV[1]) 1 k w",
-]  # fmt: skip
-
-
-@st.composite
-def commands(draw: st.DrawFn) -> list[str]:
-    words = draw(st.sampled_from(COMMANDS)).split(" ")
-    drawn = {"k": KEYS, "w": WORDS}
-    return [draw(drawn[word]) if word in drawn else word for word in words]
-
-
 async def written_by_hand(endpoint: Endpoint, plan: RedisPlan) -> dict[bytes, bytes]:
     """What the seed's commands make where nothing of what is tested here is between."""
     async with opened(endpoint, database=2000) as redis:
@@ -453,96 +456,8 @@ async def written_by_hand(endpoint: Endpoint, plan: RedisPlan) -> dict[bytes, by
         return await image(redis)
 
 
-def try_many(endpoint: Endpoint, plan: RedisPlan, examples: int, *phases: Phase) -> None:
-    """Random commands, then a reset, then every key and every end as the seed says."""
-    with asyncio.Runner() as runner:
-        state = RedisState(endpoint, plan, "gw0", "r1")
-        lent = runner.run(state.lend())
-        redis = opened(lent)
-        seed = runner.run(written_by_hand(endpoint, plan))
-        assert runner.run(times(state, lent, redis)) == TTLS
-
-        async def one(done: list[list[str]]) -> None:
-            for words in done:
-                with contextlib.suppress(ResponseError):  # of the wrong type, mostly
-                    await redis.execute_command(*words)
-            await state.reset(lent)
-            assert await image(redis) == seed
-            assert await times(state, lent, redis) == TTLS
-
-        @settings(
-            max_examples=examples,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-            phases=phases or tuple(Phase),
-        )
-        @given(st.lists(commands(), max_size=12))
-        def holds(done: list[list[str]]) -> None:
-            runner.run(one(done))
-
-        try:
-            holds()
-        finally:
-            runner.run(redis.aclose())
-            runner.run(state.close())
-
-
-@pytest.fixture
-def flushed(redis_server: Endpoint) -> Endpoint:
-    async def flush() -> None:
-        async with opened(redis_server, database=0) as control:
-            await control.flushall()
-
-    asyncio.run(flush())
-    return redis_server
-
-
-def test_any_commands_are_undone(flushed: Endpoint, plan: RedisPlan) -> None:
-    try_many(flushed, plan, int(os.environ.get("REALSTACK_SEQUENCES", "150")))
-
-
-def _changed(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, old: str, new: str) -> None:
-    text = getattr(module, name)
-    assert old in text
-    monkeypatch.setattr(module, name, text.replace(old, new))
-
-
-BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "the databases are not exchanged": lambda patch: _changed(
-        patch, redis_state, "SWAP", "redis.call('SWAPDB', ARGV[5], ARGV[6])", ""
-    ),
-    "times to live are not renewed": lambda patch: _changed(
-        patch, redis_state, "SWAP", "for i = 1, #pairs_, 2 do", "for i = 1, 0 do"
-    ),
-    "a list loses an element on its way": lambda patch: _changed(
-        patch,
-        redis_sealed,
-        "COPY",
-        "'REPLACE')",
-        "'REPLACE') if key == 'list' then redis.call('SELECT', ARGV[2]) redis.call('RPOP', key) "
-        "redis.call('SELECT', ARGV[1]) end",
-    ),
-    "a stream loses its groups": lambda patch: _changed(
-        patch,
-        redis_sealed,
-        "COPY",
-        "'REPLACE')",
-        "'REPLACE') if key == 'stream' then redis.call('SELECT', ARGV[2]) "
-        "redis.call('XGROUP', 'DESTROY', key, 'readers') redis.call('SELECT', ARGV[1]) end",
-    ),
-}
-
-
-@pytest.mark.parametrize("bug", BUGS)
-def test_a_planted_bug_is_found(flushed: Endpoint, plan: RedisPlan, monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
-    BUGS[bug](monkeypatch)
-    with pytest.raises(AssertionError):
-        try_many(flushed, plan, 150, Phase.generate)
-
-
 async def test_a_clone_with_something_too_much_or_too_little_is_not_used(
-    empty_redis: Endpoint, state: RedisState
+    empty_redis: Endpoint, state: DatabaseLender
 ) -> None:
     lent = await state.lend()
     for damage in ("SET stray 1", "DEL list", "FLUSHDB"):
@@ -555,7 +470,7 @@ async def test_a_clone_with_something_too_much_or_too_little_is_not_used(
             assert await redis.dbsize() == 17
 
 
-async def test_only_what_is_lent_is_reset(state: RedisState) -> None:
+async def test_only_what_is_lent_is_reset(state: DatabaseLender) -> None:
     lent = await state.lend()
     await state.give_back(lent)
     with pytest.raises(NotOurs):

@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from realstack.errors import NotOurs, RealstackError, SeedFailed
 from realstack.model import Endpoint, RedisPlan
 from realstack.services.redis import client
-from realstack.state.redis_state import RedisState
+from realstack.state.redis_databases import DatabaseLender
 
 SEED = """
 string: v
@@ -38,7 +38,7 @@ def plan(tmp_path: Path) -> RedisPlan:
 
 
 async def test_every_type_is_written(empty_redis: Endpoint, plan: RedisPlan) -> None:
-    state = RedisState(empty_redis, plan, "gw0", "r1")
+    state = DatabaseLender(empty_redis, plan, "gw0", "r1")
     async with client(await state.lend()) as redis:
         assert await redis.get("string") == b"v"
         assert await redis.get("bytes") == b"\x00\xff"
@@ -57,7 +57,7 @@ async def test_every_type_is_written(empty_redis: Endpoint, plan: RedisPlan) -> 
 
 
 async def test_each_lend_is_at_the_seed_whatever_the_last_test_did(empty_redis: Endpoint, plan: RedisPlan) -> None:
-    state = RedisState(empty_redis, plan, "gw0", "r1")
+    state = DatabaseLender(empty_redis, plan, "gw0", "r1")
     first = await state.lend()
     async with client(first) as redis:
         await redis.delete("string")
@@ -73,7 +73,7 @@ async def test_each_lend_is_at_the_seed_whatever_the_last_test_did(empty_redis: 
 
 
 async def test_workers_get_databases_of_their_own_and_reset_no_other(empty_redis: Endpoint, plan: RedisPlan) -> None:
-    states = [RedisState(empty_redis, plan, f"gw{number}", "r1") for number in range(4)]
+    states = [DatabaseLender(empty_redis, plan, f"gw{number}", "r1") for number in range(4)]
     lent = await asyncio.gather(*(state.lend() for state in states))
     assert len({each.database for each in lent}) == 4
     assert "0" not in {each.database for each in lent}
@@ -87,10 +87,10 @@ async def test_workers_get_databases_of_their_own_and_reset_no_other(empty_redis
 
 
 async def test_one_worker_may_hold_two(empty_redis: Endpoint, plan: RedisPlan) -> None:
-    state = RedisState(empty_redis, plan, "gw0", "r1")
+    state = DatabaseLender(empty_redis, plan, "gw0", "r1")
     one, two = await state.lend(), await state.lend()
     assert one.database != two.database
-    assert repr(state) == "<RedisState gw0 2 lent, 2 leased>"
+    assert repr(state) == "<DatabaseLender gw0 2 lent, 2 leased>"
     await state.give_back(one)
     with pytest.raises(NotOurs):
         await state.give_back(one)
@@ -99,7 +99,7 @@ async def test_one_worker_may_hold_two(empty_redis: Endpoint, plan: RedisPlan) -
 
 
 async def test_closing_leaves_the_sealed_seed_alone(empty_redis: Endpoint, plan: RedisPlan) -> None:
-    state = RedisState(empty_redis, plan, "gw0", "r1")
+    state = DatabaseLender(empty_redis, plan, "gw0", "r1")
     await state.give_back(await state.lend())
     await state.lend()
     await state.close()
@@ -111,7 +111,7 @@ async def test_closing_leaves_the_sealed_seed_alone(empty_redis: Endpoint, plan:
 async def test_closing_leaves_a_given_server_no_keys_and_no_lease(empty_redis: Endpoint, plan: RedisPlan) -> None:
     async with client(empty_redis, database=0) as control:
         await control.set("realstack:mark", "{}")
-        state = RedisState(replace(empty_redis, provider="external"), plan, "gw0", "r1")
+        state = DatabaseLender(replace(empty_redis, provider="external"), plan, "gw0", "r1")
         await state.give_back(await state.lend())
         await state.lend()
         assert state.last_reset is not None
@@ -140,14 +140,14 @@ async def test_a_lease_ends_with_its_owner(
     async with client(empty_redis, database=0) as control, client(empty_redis, database=1) as left:
         await _lease(control, 1, **facts)
         await left.set("left", "1")
-        state = RedisState(empty_redis, plan, "gw0", "r1")
+        state = DatabaseLender(empty_redis, plan, "gw0", "r1")
         assert ((await state.lend()).database == "1") is free
         assert await left.exists("left") == (not free)
         await state.close()
 
 
 async def test_a_worker_whose_lease_was_taken_over_moves_on(empty_redis: Endpoint, plan: RedisPlan) -> None:
-    state = RedisState(empty_redis, plan, "gw0", "r1")
+    state = DatabaseLender(empty_redis, plan, "gw0", "r1")
     await state.give_back(await state.lend())
     async with client(empty_redis, database=0) as control:
         await _lease(control, 1, host="elsewhere", pid=1, started=1.0, until=9e9)
@@ -158,7 +158,7 @@ async def test_a_worker_whose_lease_was_taken_over_moves_on(empty_redis: Endpoin
 async def test_a_test_that_flushed_the_whole_server_does_no_lasting_harm(
     empty_redis: Endpoint, plan: RedisPlan
 ) -> None:
-    state = RedisState(empty_redis, plan, "gw0", "r1")
+    state = DatabaseLender(empty_redis, plan, "gw0", "r1")
     lent = await state.lend()
     async with client(lent) as redis:
         await redis.flushall()
@@ -173,7 +173,7 @@ async def test_more_workers_than_databases_is_told_with_a_remedy(empty_redis: En
         count = int((await control.config_get("databases"))["databases"] or 0)
         for number in range(1, count):
             await _lease(control, number, host="elsewhere", pid=1, started=1.0, until=9e9)
-    state = RedisState(empty_redis, plan, "gw0", "r1")
+    state = DatabaseLender(empty_redis, plan, "gw0", "r1")
     with pytest.raises(RealstackError, match=rf"has {count} databases") as caught:
         await state.lend()
     assert "--databases" in caught.value.remedy
@@ -192,7 +192,7 @@ async def test_what_the_server_refuses_names_file_and_key(
     empty_redis: Endpoint, tmp_path: Path, text: str, said: str
 ) -> None:
     (tmp_path / "seed.yaml").write_text(text)
-    state = RedisState(empty_redis, RedisPlan(tmp_path, ("seed.yaml",)), "gw0", "r1")
+    state = DatabaseLender(empty_redis, RedisPlan(tmp_path, ("seed.yaml",)), "gw0", "r1")
     with pytest.raises(SeedFailed) as caught:
         await state.lend()
     assert said in str(caught.value)
@@ -201,10 +201,10 @@ async def test_what_the_server_refuses_names_file_and_key(
 
 
 async def test_a_server_that_is_gone_is_no_error_at_the_end(empty_redis: Endpoint, plan: RedisPlan) -> None:
-    state = RedisState(empty_redis, plan, "gw0", "r1")
+    state = DatabaseLender(empty_redis, plan, "gw0", "r1")
     number = int((await state.lend()).database or 0)
     await state._without_clone(number)
     await state._clients[number].aclose()
     state._clients[number] = client(replace(empty_redis, port=1, socket_dir=None), retry=Retry(NoBackoff(), 0))
     await state.close()
-    assert repr(state) == "<RedisState gw0 0 lent, 0 leased>"
+    assert repr(state) == "<DatabaseLender gw0 0 lent, 0 leased>"
