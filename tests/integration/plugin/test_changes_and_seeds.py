@@ -307,3 +307,26 @@ async def test_next(real_db):
 """,
     )
     project.run().assert_outcomes(passed=2)
+
+
+def test_with_prefixes_a_test_reads_the_same_and_an_application_is_told_its_prefix(project: Project) -> None:
+    project.settings("redis")
+    text = (project.path / "pyproject.toml").read_text()
+    project.write("pyproject.toml", text.replace('["db/redis.yaml"]', '["db/redis.yaml"]\nkey_prefix = true'))
+    project.write(
+        "test_redis.py",
+        """
+import pytest, redis.asyncio
+
+@pytest.mark.parametrize("number", range(3))
+async def test_prefixed(real_redis, service_environ, number):
+    assert await real_redis.keys() == [b"greeting"]
+    await real_redis.set("greeting", "bye")
+    assert await real_redis.changes() == {"changed": {"greeting": ("hello", "bye")}}
+    prefix = service_environ["REDIS_KEY_PREFIX"]
+    async with redis.asyncio.Redis.from_url(service_environ["REDIS_URL"]) as plain:
+        assert await plain.get(prefix + "greeting") == b"bye"
+""",
+    )
+    project.run().assert_outcomes(passed=3)
+    project.run("-n", "2").assert_outcomes(passed=3)
