@@ -142,12 +142,13 @@ async def db():
 """
 
 PYTEST_POSTGRESQL = """
+from pathlib import Path
 from urllib.parse import urlsplit
 from pytest_postgresql import factories
 parts = urlsplit(URL)
 there = factories.postgresql_noproc(
     host=parts.hostname, port=parts.port, user=parts.username, password=parts.password, dbname=f"pp_{WORKER}",
-    load=["schema.sql", "seed.sql"],
+    load=[Path("schema.sql").resolve(), Path("seed.sql").resolve()],
 )
 postgresql = factories.postgresql("there")
 
