@@ -38,6 +38,7 @@ _LAY_OUT = {
     "tar": f'tar -xpf {_KEPT_AT} -C "$0" && exec "$@"',
     "cp": f'cp -a {_KEPT_AT}/. "$0" && exec "$@"',  # for an image that has no tar
 }
+_HAS_TAR = "command -v tar"
 _VERSION = "2"
 
 
@@ -109,7 +110,7 @@ class _Oven:
             if not _became_healthy(server, self.stop):
                 return None
             filled = self.client.containers.get(server.id)
-            by = "tar" if filled.exec_run(["sh", "-c", "command -v tar"]).exit_code == 0 else "cp"
+            by = "tar" if filled.exec_run(["sh", "-c", _HAS_TAR]).exit_code == 0 else "cp"
             filled.stop(timeout=30)
             archive = b"".join(filled.get_archive(self.path)[0])
             made.append(empty := self._made("kept", {"Image": self.image, "Labels": self.run.labels}))
