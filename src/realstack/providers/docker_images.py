@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from realstack.model import Build, Run, ServiceSpec, tail
 from realstack.providers.docker_address import Engine
 from realstack.providers.docker_api import Api
 from realstack.providers.docker_engine import COMPOSE_PROJECT_LABEL, api_of, client_of
+from realstack.providers.docker_ignore import files_of, read_rules
 
 REGISTRY_ANSWERS_WITHIN_S = 4.0
 BUILD_LABEL = "realstack.build"
@@ -273,22 +275,11 @@ def context_hash(build: Build) -> str | None:
 
 
 def _context_files(build: Build) -> Iterator[Path]:
-    from docker.utils.build import PatternMatcher
-
     own = build.dockerfile.with_name(f"{build.dockerfile.name}.dockerignore")
     ignore = own if own.is_file() else build.context / ".dockerignore"
-    lines = ignore.read_text(encoding="utf-8").splitlines() if ignore.is_file() else []
-    patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    found: Iterator[str] = PatternMatcher(patterns).walk(str(build.context))
-    files = sorted(build.context / name for name in _first(found, _MOST_FILES * 2))
+    rules = read_rules(ignore.read_text(encoding="utf-8")) if ignore.is_file() else []
+    files = sorted(build.context / name for name in islice(files_of(build.context, rules), _MOST_FILES * 2))
     return (file for file in files if file.is_file() and file.suffix != ".pyc")
-
-
-def _first(found: Iterator[str], count: int) -> Iterator[str]:
-    for number, name in enumerate(found):
-        if number > count:
-            return
-        yield name
 
 
 def _explanation(problem: Any) -> str:
