@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -24,8 +24,10 @@ from realstack.providers import PROVIDERS
 from realstack.providers.base import Provider, Recipe, Running
 from realstack.readiness import until_ready
 from realstack.services import service
-from realstack.state.template import Template, prepare_template
 from realstack.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from realstack.state.template import Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ def _import_clients(settings: Settings) -> None:
 
 
 _NEEDED_SOON = {
-    POSTGRES: ("realstack.state.sql_file", "realstack.state.clones"),
+    POSTGRES: ("realstack.state.template", "realstack.state.sql_file", "realstack.state.clones"),
     REDIS: ("realstack.state.redis_state",),
 }
 
@@ -285,6 +287,7 @@ async def reset_standing(settings: Settings, record: registry.Record) -> None:
     """
     from realstack.state.clones import restore
     from realstack.state.redis_state import restore_redis
+    from realstack.state.template import prepare_template
 
     if POSTGRES in record.standing:
         template = await prepare_template(record.endpoints[POSTGRES], settings.postgres)
@@ -465,6 +468,8 @@ async def _ready_and_seeded(start: Start, spec: ServiceSpec) -> None:
 
 async def _known_state(endpoint: Endpoint, settings: Settings) -> Template:
     """The template of the settings' mode of isolation; modes that a marker asks for make theirs when asked."""
+    from realstack.state.template import prepare_template
+
     return await prepare_template(endpoint, settings.postgres, in_place=settings.isolation in ("reset", "readonly"))
 
 

@@ -46,8 +46,7 @@ class Containers:
         :raises ServiceStartFailed: an image could not be built, or a container not be started.
         """
         refuse_unsupported(specs)
-        engine = await asyncio.to_thread(docker_engine.require_engine)
-        api = await asyncio.to_thread(Api, engine)
+        api = await asyncio.to_thread(lambda: Api(docker_engine.require_engine()))
         start = _Start(api, run, self._pull_within_s)
         try:
             await start.all_of(specs)

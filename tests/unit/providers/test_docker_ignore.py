@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,12 @@ def test_folders_are_left_unread_unless_a_rule_may_take_something_in_again(
     (tmp_path / "link").symlink_to("a")
     read: list[str] = []
     scandir = os.scandir
-    monkeypatch.setattr("os.scandir", lambda path: (read.append(Path(path).name), scandir(path))[1])
+
+    def watched(path: str) -> Any:
+        read.append(Path(path).name)
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", watched)
     assert sorted(files_of(tmp_path, read_rules("*\n!a/b/keep\n!top\n!link"))) == ["a/b/keep", "link", "top"]
     assert read == [tmp_path.name, "a", "b"]
     assert sorted(files_of(tmp_path, read_rules("*\n!**/*.keep"))) == ["deep/er/x.keep"]
