@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -24,8 +24,10 @@ from realstack.providers import PROVIDERS
 from realstack.providers.base import Provider, Recipe, Running
 from realstack.readiness import until_ready
 from realstack.services import service
-from realstack.state.template import Template, prepare_template, why_not_in_place
 from realstack.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from realstack.state.template import Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ def _import_clients(settings: Settings) -> None:
 
 
 _NEEDED_SOON = {
-    POSTGRES: ("realstack.state.sql_file", "realstack.state.clones"),
+    POSTGRES: ("realstack.state.template", "realstack.state.sql_file", "realstack.state.clones"),
     REDIS: ("realstack.state.redis_state",),
 }
 
@@ -480,6 +482,8 @@ async def known_template(settings: Settings, endpoint: Endpoint) -> tuple[Templa
 
     Modes that a marker asks for make theirs when asked.
     """
+    from realstack.state.template import prepare_template, why_not_in_place
+
     in_place, only_clones = settings.isolation in IN_PLACE, ""
     if settings.isolation == "reset" and (why_not := await why_not_in_place(endpoint)):
         in_place, only_clones = False, why_not

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock
 
 from realstack import registry
 from realstack.config import Settings, load_settings
@@ -45,6 +44,8 @@ def ensure_kept(
 
     :raises RealstackError: it could not start; every caller gets the same error, and none tries again.
     """
+    from filelock import FileLock
+
     with FileLock(registry.runs_folder() / f"{name}.lock"):
         record = registry.find(name)
         started = record is None

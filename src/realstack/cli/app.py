@@ -27,7 +27,7 @@ from realstack.environment import Environment, reset_standing, why_not_attach
 from realstack.errors import RealstackError
 from realstack.handles.session import Session, up_name
 from realstack.keeper import end, ensure_kept
-from realstack.watchdog import sweep
+from realstack.sweep import sweep
 
 app = typer.Typer(
     help="Real Postgres, real Redis and a fake LLM with the providers' wire protocols, at a known state for tests.",

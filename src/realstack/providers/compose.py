@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import anyio
 import yaml
@@ -27,13 +27,10 @@ from realstack.errors import (
 )
 from realstack.model import Address, Run, ServiceSpec, tail
 from realstack.providers import docker_engine
-from realstack.providers.docker_address import Engine
+from realstack.providers.docker_api import Api, Container
 from realstack.providers.docker_container import Contained, end_of, host_port_of, refusal
 from realstack.providers.docker_engine import COMPOSE_PROJECT_LABEL, SERVICE_LABEL, log_of
 from realstack.providers.docker_images import BUILD_LABEL, build_failed, needs_build
-
-if TYPE_CHECKING:
-    import docker
 
 COMPOSE_SERVICE_LABEL = "com.docker.compose.service"
 UP_WITHIN_S = 600.0
@@ -62,14 +59,14 @@ class Compose:
         """
         engine = await to_thread.run_sync(docker_engine.require_engine)
         await to_thread.run_sync(_require_compose)
-        client = await to_thread.run_sync(docker_engine.connect, engine)
-        up = _Up(self._project, engine, client, run)
+        api = await to_thread.run_sync(Api, engine)
+        up = _Up(self._project, api, run)
         try:
             yield await up.start(specs, self._up_within_s)
         finally:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(up.remove_all)
-                await to_thread.run_sync(client.close)
+                await to_thread.run_sync(api.close)
 
 
 def _require_compose() -> None:
@@ -98,8 +95,8 @@ def _require_compose() -> None:
 class _Up:
     """One run's compose project."""
 
-    def __init__(self, project: ComposeProject, engine: Engine, client: docker.DockerClient, run: Run) -> None:
-        self.project, self.engine, self.client, self.run = project, engine, client, run
+    def __init__(self, project: ComposeProject, api: Api, run: Run) -> None:
+        self.project, self.api, self.engine, self.run = project, api, api.engine, run
         self.name = docker_engine.project_of(run.run_id)
         self._cut_short = False
 
@@ -131,11 +128,11 @@ class _Up:
 
     def remove_all(self) -> None:
         """Remove the project: what ``down --volumes`` would, but without reading the file again."""
-        docker_engine.remove_marked(self.client, self.run.run_id)
+        docker_engine.remove_marked(self.api, self.run.run_id)
         for _ in range(_LOOKS_AFTER_A_CUT if self._cut_short else 0):
             # The engine goes on with what the killed client had asked for last.
             time.sleep(_LOOK_AGAIN_AFTER_S)
-            docker_engine.remove_marked(self.client, self.run.run_id)
+            docker_engine.remove_marked(self.api, self.run.run_id)
 
     def _builds(self, specs: Sequence[ServiceSpec]) -> tuple[dict[str, str], bool]:
         """The hash that each built image is to carry, and whether any is to be built now."""
@@ -143,7 +140,7 @@ class _Up:
         is_stale = False
         for spec in self._with_dependencies(specs):
             if spec.build is not None and not any(key.startswith("build.") for key in spec.unsupported):
-                stale, digest = needs_build(self.client, spec, spec.build)
+                stale, digest = needs_build(self.api, spec, spec.build)
                 digests[spec.compose_name] = digest or "unknown"
                 is_stale = is_stale or stale
             elif spec.build is not None:
@@ -195,12 +192,12 @@ class _Up:
                 raise
 
     def _found(self, specs: Sequence[ServiceSpec]) -> dict[str, Contained]:
-        mark = f"{COMPOSE_PROJECT_LABEL}={self.name}"
-        containers = self.client.containers.list(all=True, filters={"label": mark}, ignore_removed=True)
+        containers = self.api.containers(f"{COMPOSE_PROJECT_LABEL}={self.name}")
         by_service = {container.labels[COMPOSE_SERVICE_LABEL]: container for container in containers}
         return {spec.name: self._contained(spec, by_service[spec.compose_name]) for spec in specs}
 
-    def _contained(self, spec: ServiceSpec, container: Any) -> Contained:
+    def _contained(self, spec: ServiceSpec, container: Container) -> Contained:
+        container.reload()
         host_port = host_port_of(container, spec.port) if spec.port else 0
         if host_port is None:
             raise ServiceStartFailed(

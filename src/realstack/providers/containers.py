@@ -1,31 +1,31 @@
-"""Services as containers, made one by one from their declarations with testcontainers and the Docker SDK."""
+"""Services as containers, made one by one from their declarations by the Engine's API."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
-
-import anyio
-from anyio import to_thread
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 
 from realstack.errors import RealstackError, ServiceStartFailed, UnsupportedByProvider
-from realstack.model import Address, Dependency, HealthCheck, Run, ServiceSpec, Volume, tail
+from realstack.model import Address, Dependency, Run, ServiceSpec, tail
 from realstack.providers import docker_engine
-from realstack.providers.docker_address import Engine
+from realstack.providers.completion import all_to_their_end
+from realstack.providers.docker_api import Api, Container, RefusedError
 from realstack.providers.docker_baked import ensure_baked
+from realstack.providers.docker_config import container_config, published
 from realstack.providers.docker_container import LOOK_EVERY_S, Contained, end_of, host_port_of, refusal
 from realstack.providers.docker_engine import SERVICE_LABEL, log_of
-from realstack.providers.docker_images import StoppedError, ensure_image
+from realstack.providers.docker_images import StoppedError, ensure_image, tag_of
 
-if TYPE_CHECKING:
-    import docker
+Result = TypeVar("Result")
 
 DEPENDENCY_WITHIN_S = 120.0
 PULL_WITHIN_S = 300.0
-_NANOSECONDS = 1_000_000_000
 
 
 class Containers:
@@ -46,16 +46,14 @@ class Containers:
         :raises ServiceStartFailed: an image could not be built, or a container not be started.
         """
         refuse_unsupported(specs)
-        engine = await to_thread.run_sync(docker_engine.require_engine)
-        client = await to_thread.run_sync(docker_engine.connect, engine)
-        start = _Start(engine, client, run, self._pull_within_s)
+        api = await asyncio.to_thread(lambda: Api(docker_engine.require_engine()))
+        start = _Start(api, run, self._pull_within_s)
         try:
             await start.all_of(specs)
             yield {spec.name: start.running[spec.name] for spec in specs}
         finally:
-            with anyio.CancelScope(shield=True):
-                await start.remove_all()
-                await to_thread.run_sync(client.close)
+            await all_to_their_end([start.remove_all()])
+            api.close()
 
 
 def refuse_unsupported(specs: Sequence[ServiceSpec]) -> None:
@@ -81,78 +79,80 @@ def refuse_unsupported(specs: Sequence[ServiceSpec]) -> None:
 class _Start:
     """One run's containers while they are started."""
 
-    def __init__(self, engine: Engine, client: docker.DockerClient, run: Run, pull_within_s: float) -> None:
-        self.engine, self.client, self.run, self.pull_within_s = engine, client, run, pull_within_s
+    def __init__(self, api: Api, run: Run, pull_within_s: float) -> None:
+        self.api, self.engine, self.run, self.pull_within_s = api, api.engine, run, pull_within_s
         self.running: dict[str, Contained] = {}
-        self._network: Any = None
+        self._network: str | None = None
         self._stop = threading.Event()
-        self._threads: list[threading.Event] = []
+        self._at_work: list[asyncio.Future[Any]] = []
 
     async def all_of(self, specs: Sequence[ServiceSpec]) -> None:
         """Start each as soon as what it depends on is as far as it must be."""
         docker_engine.leave_note(self.run, self.engine)
         if any(spec.depends_on for spec in specs):
-            self._network = await to_thread.run_sync(self._make_network)
-        started = {spec.compose_name: anyio.Event() for spec in specs}
+            self._network = await self._in_thread(self._make_network)
+        started = {spec.compose_name: asyncio.Event() for spec in specs}
 
         async def one(spec: ServiceSpec) -> None:
             for dependency in spec.depends_on:
                 await started[dependency.service].wait()
                 await self._await_condition(spec, dependency)
-            await self._in_thread(self._start, spec)
+            await self._in_thread(partial(self._start, spec))
             started[spec.compose_name].set()
 
         try:
-            async with anyio.create_task_group() as tasks:
+            async with asyncio.TaskGroup() as tasks:
                 for spec in specs:
-                    tasks.start_soon(one, spec)
+                    tasks.create_task(one(spec))
         except* RealstackError as group:
             raise _first(group) from group
 
     async def remove_all(self) -> None:
         """Remove all that carries the run's mark: also what was being made when something else failed."""
         self._stop.set()
-        await to_thread.run_sync(lambda: [ended.wait() for ended in self._threads])
-        await to_thread.run_sync(docker_engine.remove_marked, self.client, self.run.run_id)
+        await asyncio.gather(*self._at_work, return_exceptions=True)
+        await asyncio.to_thread(docker_engine.remove_marked, self.api, self.run.run_id)
 
-    async def _in_thread(self, work: Callable[[ServiceSpec], None], spec: ServiceSpec) -> None:
-        """Do it in a thread that a cancelled start need not wait for: pulls and builds look at ``_stop``."""
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        """Do it in a thread that a cancelled start need not wait for here: pulls and builds look at ``_stop``.
 
-        def body() -> None:
-            ended = threading.Event()
-            self._threads.append(ended)
-            try:
-                work(spec)
-            finally:
-                ended.set()
+        :meth:`remove_all` waits for it: what it was asking the engine for may come late.
+        """
 
-        await to_thread.run_sync(body, abandon_on_cancel=True)
+        def body() -> Result:
+            if self._stop.is_set():
+                raise StoppedError
+            return work()
 
-    def _make_network(self) -> Any:
-        return self.client.networks.create(docker_engine.project_of(self.run.run_id), labels=self.run.labels)
+        future = asyncio.get_running_loop().run_in_executor(None, body)
+        self._at_work.append(future)
+        return await asyncio.shield(future)
+
+    def _make_network(self) -> str:
+        name = docker_engine.project_of(self.run.run_id)
+        self.api.call("POST", "/networks/create", {"Name": name, "CheckDuplicate": True, "Labels": self.run.labels})
+        return name
 
     def _start(self, spec: ServiceSpec) -> None:
-        image = ensure_image(
-            self.client, self.engine, spec, self.run, pull_within_s=self.pull_within_s, stop=self._stop
-        )
-        settings = container_settings(spec, self.run)
-        baked = ensure_baked(self.client, spec, image, settings, self.run, stop=self._stop)
-        settings["ports"] = {f"{port}/tcp": (self.engine.publish_ip, host) for port, host in published_ports(spec)}
-        settings["name"] = f"{docker_engine.project_of(self.run.run_id)}-{spec.compose_name}"
+        image = ensure_image(self.api, spec, self.run, pull_within_s=self.pull_within_s, stop=self._stop)
+        declared = container_config(spec, self.run, self.engine)
+        config = published(declared, spec, self.engine)
+        config["Image"] = tag_of(spec)
+        if baked := ensure_baked(self.api, spec, image, declared, self.run, stop=self._stop):
+            config.update(Image=baked.image, Entrypoint=baked.entrypoint, Cmd=baked.command)
+        config["Labels"] = {**spec.labels, **self.run.labels, SERVICE_LABEL: spec.name}
         if self._network is not None:
-            endpoint = self.client.api.create_endpoint_config(aliases=[spec.compose_name])
-            settings.update(network=self._network.name, networking_config={self._network.name: endpoint})
-        if baked is not None:
-            image = baked.image
-            settings.update(entrypoint=baked.entrypoint, command=baked.command)
-        labels = {**spec.labels, **self.run.labels, SERVICE_LABEL: spec.name}
+            config["HostConfig"]["NetworkMode"] = self._network
+            config["NetworkingConfig"] = {"EndpointsConfig": {self._network: {"Aliases": [spec.compose_name]}}}
         if self._stop.is_set():
             raise StoppedError
         began = time.monotonic()
         try:
-            container = _started(self.engine, image, labels, settings)
-        except Exception as problem:
-            raise explained(spec, problem, time.monotonic() - began) from problem
+            container = self.api.create(f"{docker_engine.project_of(self.run.run_id)}-{spec.compose_name}", config)
+            container.start()
+            container.reload()
+        except RefusedError as problem:
+            raise refused(spec, problem, time.monotonic() - began) from problem
         host_port = host_port_of(container, spec.port)
         if spec.port and host_port is None:
             raise ServiceStartFailed(
@@ -170,15 +170,10 @@ class _Start:
         on = next(one for one in self.running.values() if one.spec.compose_name == dependency.service)
         if dependency.condition == "service_started":
             return
-        healthy = dependency.condition == "service_healthy"
-        is_met = _is_healthy if healthy else _has_ended_well
-        with anyio.move_on_after(DEPENDENCY_WITHIN_S):
-            while not await to_thread.run_sync(is_met, on.container):
-                if (healthy and _is_unhealthy(on.container)) or on.died() not in (None, "exit status 0"):
-                    break
-                await anyio.sleep(LOOK_EVERY_S)
-            else:
-                return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DEPENDENCY_WITHIN_S):
+                if await _comes_to(dependency.condition, on):
+                    return
         raise ServiceStartFailed(
             on.spec.name,
             "depends_on",
@@ -198,94 +193,35 @@ def _first(group: BaseExceptionGroup[RealstackError]) -> RealstackError:
     return problem
 
 
-def published_ports(spec: ServiceSpec) -> list[tuple[int, int | None]]:
-    """Each port of the container that is published, with the host port that was asked for; the clients' one always."""
-    asked = {port.container: port.host for port in spec.ports}
-    return list({**({spec.port: None} if spec.port else {}), **asked}.items())
+async def _comes_to(condition: str, on: Contained) -> bool:
+    """Wait until ``on`` is healthy, or has ended well; False once it cannot come to that any more."""
+    healthy = condition == "service_healthy"
+    while not await asyncio.to_thread(_is_healthy if healthy else _has_ended_well, on.container):
+        if (healthy and _is_unhealthy(on.container)) or on.died() not in (None, "exit status 0"):
+            return False
+        await asyncio.sleep(LOOK_EVERY_S)
+    return True
 
 
-def container_settings(spec: ServiceSpec, run: Run) -> dict[str, Any]:
-    """The declaration in the words of the SDK, without image, ports, labels, name and network."""
-    settings: dict[str, Any] = {
-        "command": list(spec.command) if spec.command is not None else None,
-        "entrypoint": list(spec.entrypoint) if spec.entrypoint is not None else None,
-        "environment": dict(spec.environment),
-        "tmpfs": dict(entry.partition(":")[::2] for entry in spec.tmpfs),
-        "mounts": [_mount(volume, run) for volume in spec.volumes],
-        "healthcheck": _health_check(spec.health_check) if spec.health_check else None,
-        "user": spec.user,
-        "working_dir": spec.working_dir,
-        "shm_size": spec.shm_size,
-        "stop_signal": spec.stop_signal,
-        "init": spec.init,
-    }
-    return {name: value for name, value in settings.items() if value not in (None, {}, [])}
-
-
-def _mount(volume: Volume, run: Run) -> Any:
-    """A mount. A named volume is the run's own, as Compose's are the project's own, and goes with the run."""
-    from docker.types import Mount
-
-    if volume.bind:
-        return Mount(volume.target, volume.source, type="bind", read_only=volume.read_only)
-    named = f"{docker_engine.project_of(run.run_id)}_{volume.source}" if volume.source else None
-    return Mount(volume.target, named, type="volume", read_only=volume.read_only, labels=run.labels)
-
-
-def _health_check(check: HealthCheck) -> dict[str, Any]:
-    times = {"interval": check.interval_s, "timeout": check.timeout_s, "start_period": check.start_period_s}
-    found: dict[str, Any] = {name: int(value * _NANOSECONDS) for name, value in times.items() if value is not None}
-    if check.test:
-        found["test"] = list(check.test)
-    if check.retries is not None:
-        found["retries"] = check.retries
-    return found
-
-
-def _started(engine: Engine, image: str, labels: Mapping[str, str], settings: Mapping[str, Any]) -> Any:
-    """A started container, by testcontainers: it reads its own settings of engines and credentials, and marks it.
-
-    Its sweeper, a container with the engine's socket mounted, is left out: the run's own watchdog sweeps.
-    """
-    from testcontainers.core.container import DockerContainer
-    from testcontainers.core.labels import create_labels
-
-    class Unswept(DockerContainer):
-        def start(self) -> Unswept:
-            create = self.get_docker_client().client.containers.create
-            self._container = create(self.image, labels=create_labels(self.image, dict(labels)), **self._kwargs)
-            self._container.start()
-            self._container.reload()
-            return self
-
-    declared = Unswept(image, docker_client_kw={"environment": engine.environment()}).with_kwargs(**settings)
-    declared.image = image  # its prefix for a mirror of the hub must not be put before images that were made here
-    return declared.start().get_wrapped_container()
-
-
-def _health(container: Any) -> str:
+def _health(container: Container) -> str:
     return str((container.attrs["State"].get("Health") or {}).get("Status"))
 
 
-def _is_healthy(container: Any) -> bool:
+def _is_healthy(container: Container) -> bool:
     container.reload()
     return _health(container) == "healthy"
 
 
-def _is_unhealthy(container: Any) -> bool:
+def _is_unhealthy(container: Container) -> bool:
     """By what was last read of it: unhealthy for good, ended, or never to be healthy for want of a health check."""
     return _health(container) in ("unhealthy", "None") or container.attrs["State"]["Status"] in ("exited", "dead")
 
 
-def _has_ended_well(container: Any) -> bool:
+def _has_ended_well(container: Container) -> bool:
     return end_of(container) == "exit status 0"
 
 
-def explained(spec: ServiceSpec, problem: Exception, after_s: float) -> Exception:
-    """The engine's refusal to make or start a container, with what to do; other errors as they are."""
-    import docker
-
-    if isinstance(problem, RealstackError) or not isinstance(problem, docker.errors.APIError):
-        return problem
-    stage, told, remedy = refusal(str(getattr(problem, "explanation", None) or problem), spec.port)
+def refused(spec: ServiceSpec, problem: RefusedError, after_s: float) -> ServiceStartFailed:
+    """The engine's refusal to make or start a container, with what to do."""
+    stage, told, remedy = refusal(str(problem), spec.port)
     return ServiceStartFailed(spec.name, stage, problem=told, after_s=after_s, remedy=remedy)

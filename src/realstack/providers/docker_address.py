@@ -77,3 +77,22 @@ def _of_context(environ: Mapping[str, str]) -> Engine | None:
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
     return Engine(host, f"the context {name!r}", certificates if certificates.is_dir() else None)
+
+
+_PROXIES = {"httpProxy": "HTTP_PROXY", "httpsProxy": "HTTPS_PROXY", "ftpProxy": "FTP_PROXY", "noProxy": "NO_PROXY"}
+
+
+def proxy_variables(engine: Engine, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The proxies that the user's Docker configuration has for containers of that engine (docs.docker.com, "proxy").
+
+    Empty where it has none, or cannot be read. Each stands in both spellings, as the command ``docker`` sets them.
+    """
+    environ = os.environ if environ is None else environ
+    folder = Path(environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    try:
+        proxies = json.loads((folder / "config.json").read_text(encoding="utf-8"))["proxies"]
+        found = proxies.get(engine.host) or proxies["default"]
+        named = {name: str(found[key]) for key, name in _PROXIES.items() if found.get(key)}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return {}
+    return {**named, **{name.lower(): value for name, value in named.items()}}

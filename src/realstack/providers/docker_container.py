@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import time
-from typing import Any
 
 from realstack.model import Address, ServiceSpec
+from realstack.providers.docker_api import Container, RefusedError
 from realstack.providers.docker_engine import log_of
 
 LOOK_EVERY_S = 0.1
@@ -15,11 +16,11 @@ LOOK_EVERY_S = 0.1
 class Contained:
     """A service in a container of ours. ``address`` is known from the start on."""
 
-    def __init__(self, spec: ServiceSpec, address: Address, container: Any) -> None:
+    def __init__(self, spec: ServiceSpec, address: Address, container: Container) -> None:
         self.spec = spec
         self.address = address
         self.container = container
-        self._looked_at = 0.0
+        self._looked_at = time.monotonic()  # it was just started: the first probe need not wait for the engine's word
         self._end: str | None = None
 
     def __repr__(self) -> str:
@@ -38,22 +39,19 @@ class Contained:
         return log_of(self.container)[since:]
 
 
-def host_port_of(container: Any, port: int) -> int | None:
+def host_port_of(container: Container, port: int) -> int | None:
     """The host port under which that port of the container is published, by what was last read of it."""
     bound = (container.attrs["NetworkSettings"]["Ports"] or {}).get(f"{port}/tcp") or ()
     return next((int(entry["HostPort"]) for entry in bound), None)
 
 
-def end_of(container: Any) -> str | None:
+def end_of(container: Container) -> str | None:
     """How the container ended, asked just now; None while it lives."""
-    import docker
-    import requests
-
     try:
         container.reload()
-    except docker.errors.NotFound:
-        return "its container removed"
-    except (docker.errors.APIError, requests.exceptions.RequestException):
+    except RefusedError as problem:
+        return "its container removed" if problem.status == http.client.NOT_FOUND else None
+    except OSError:
         return None  # the engine is busy, or gone: the probe will tell
     state = container.attrs["State"]
     if state["Status"] not in ("exited", "dead"):

@@ -1,7 +1,6 @@
 """The Docker engine that both Docker providers use: finding it, asking it quickly, and removing a run's marks.
 
-Finding and asking need nothing but the standard library, since `auto` asks on every run; the SDK is imported
-where something is to be done.
+All of it needs nothing but the standard library (`docker_api` says why); the SDK is imported for what happens once.
 """
 
 from __future__ import annotations
@@ -11,70 +10,25 @@ import http.client
 import json
 import os
 import re
-import socket
-import ssl
 import subprocess
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from realstack.errors import ProviderUnavailable
 from realstack.model import Run, ServiceSpec
 from realstack.providers.docker_address import Engine, find_engine
+from realstack.providers.docker_api import CALL_TIMEOUT_S, Api, Container, RefusedError, exchange
 
 if TYPE_CHECKING:
     import docker
 
 ANSWERS_WITHIN_S = 1.0
 SSH_ANSWERS_WITHIN_S = 5.0
-CALL_TIMEOUT_S = 60.0
 
 RUN_LABEL, OWNER_LABEL, SERVICE_LABEL = "realstack.run", "realstack.owner", "realstack.service"
 COMPOSE_PROJECT_LABEL = "com.docker.compose.project"
 _REMOVAL_ROUNDS = 3
 _REMEDY = "start Docker, or name the engine in DOCKER_HOST; REALSTACK_PROVIDER=embedded needs no Docker."
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-def ask(engine: Engine, path: str, *, within_s: float = ANSWERS_WITHIN_S) -> tuple[int, bytes]:
-    """GET ``path`` from the engine: status and body.
-
-    :raises OSError: no answer within ``within_s`` seconds, or nobody there.
-    """
-    connection = _connection(engine, within_s)
-    try:
-        connection.request("GET", path, headers={"Host": "docker"})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    except http.client.HTTPException as problem:
-        raise OSError(f"it does not speak HTTP: {problem!r}") from problem
-    finally:
-        connection.close()
-
-
-def _connection(engine: Engine, within_s: float) -> http.client.HTTPConnection:
-    parts = urlsplit(engine.host)
-    if parts.scheme == "unix":
-        return _UnixConnection(parts.path, within_s)
-    if parts.scheme not in ("tcp", "http", "https") or not parts.hostname:
-        raise OSError(f"no such way to an engine: {engine.host}")
-    if engine.certificates is None and parts.scheme != "https":
-        return http.client.HTTPConnection(parts.hostname, parts.port or 2375, timeout=within_s)
-    context = ssl.create_default_context()
-    if engine.certificates is not None:
-        context.load_verify_locations(engine.certificates / "ca.pem")
-        context.load_cert_chain(engine.certificates / "cert.pem", engine.certificates / "key.pem")
-    return http.client.HTTPSConnection(parts.hostname, parts.port or 2376, timeout=within_s, context=context)
 
 
 def why_silent(engine: Engine) -> str | None:
@@ -83,7 +37,7 @@ def why_silent(engine: Engine) -> str | None:
     if engine.host.startswith("ssh://"):
         return _why_silent_by_ssh(engine, where)
     try:
-        status, _ = ask(engine, "/_ping")
+        status, _, _ = exchange(engine, "GET", "/_ping", within_s=ANSWERS_WITHIN_S)
     except TimeoutError:
         return f"the Docker engine {where} gave no answer within {ANSWERS_WITHIN_S:g} s"
     except PermissionError:
@@ -134,6 +88,16 @@ def can_run(specs: Sequence[ServiceSpec]) -> str | None:
 
 
 @contextlib.contextmanager
+def api_of(engine: Engine) -> Iterator[Api]:
+    """Calls to ``engine``; what they hold is given back on exit."""
+    api = Api(engine)
+    try:
+        yield api
+    finally:
+        api.close()
+
+
+@contextlib.contextmanager
 def client_of(engine: Engine, *, timeout_s: float = CALL_TIMEOUT_S) -> Iterator[docker.DockerClient]:
     """An SDK client of ``engine``, closed on exit."""
     client = connect(engine, timeout_s=timeout_s)
@@ -177,8 +141,8 @@ def remove_run(run_id: str, docker_host: str | None = None) -> list[str]:
         engine = Engine(docker_host, "the run's own note")
     if (problem := why_silent(engine)) is not None:
         raise ProviderUnavailable(f"Docker cannot be used: {problem}.", remedy=_REMEDY)
-    with client_of(engine) as client:
-        return remove_marked(client, run_id)
+    with api_of(engine) as api:
+        return remove_marked(api, run_id)
 
 
 def project_of(run_id: str) -> str:
@@ -186,7 +150,7 @@ def project_of(run_id: str) -> str:
     return f"realstack-{run_id}"
 
 
-def remove_marked(client: docker.DockerClient, run_id: str) -> list[str]:
+def remove_marked(api: Api, run_id: str) -> list[str]:
     """Remove what carries the mark of that run; returns what was found, in words. Blocking.
 
     Looks again until nothing is found: a dead client may have asked for something that comes a moment later,
@@ -194,49 +158,53 @@ def remove_marked(client: docker.DockerClient, run_id: str) -> list[str]:
     """
     found: dict[str, None] = {}
     for attempt in range(1, _REMOVAL_ROUNDS + 1):
-        removed = _remove_once(client, run_id, must_succeed=attempt == _REMOVAL_ROUNDS)
+        removed = _remove_once(api, run_id, must_succeed=attempt == _REMOVAL_ROUNDS)
         if not removed:
             break
         found.update(dict.fromkeys(removed))
     return list(found)
 
 
-def _remove_once(client: docker.DockerClient, run_id: str, *, must_succeed: bool) -> list[str]:
+def _remove_once(api: Api, run_id: str, *, must_succeed: bool) -> list[str]:
     from concurrent.futures import ThreadPoolExecutor
 
-    containers: dict[str, Any] = {}
-    others: dict[str, Any] = {}
+    containers: dict[str, Container] = {}
+    others: dict[str, str] = {}
     for label in (f"{RUN_LABEL}={run_id}", f"{COMPOSE_PROJECT_LABEL}={project_of(run_id)}"):
-        filters = {"label": label}
-        for container in client.containers.list(all=True, filters=filters, ignore_removed=True):
-            containers[f"container {container.name}"] = container
-        others.update({f"network {network.name}": network for network in client.networks.list(filters=filters)})
-        others.update({f"volume {volume.name}": volume for volume in client.volumes.list(filters=filters)})
-    with ThreadPoolExecutor(max_workers=8) as threads:
-        list(threads.map(remove_container, containers.values()))
-    for other in others.values():
+        containers |= {f"container {container.name}": container for container in api.containers(label)}
+        others |= {f"network {network['Name']}": f"/networks/{network['Id']}" for network in _networks(api, label)}
+        others |= {f"volume {volume['Name']}": f"/volumes/{volume['Name']}" for volume in _volumes(api, label)}
+    if containers:
+        with ThreadPoolExecutor(max_workers=8) as threads:
+            list(threads.map(remove_container, containers.values()))
+    for path in others.values():
         with _gone_already(or_in_use=not must_succeed):
-            other.remove()
+            api.call("DELETE", path)
     return [*containers, *others]
 
 
-def remove_container(container: Any) -> None:
+def _networks(api: Api, label: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = api.call("GET", "/networks", filters={"label": [label]})
+    return found
+
+
+def _volumes(api: Api, label: str) -> list[dict[str, Any]]:
+    return api.call("GET", "/volumes", filters={"label": [label]})["Volumes"] or []
+
+
+def remove_container(container: Container) -> None:
     """Kill and remove a container with its anonymous volumes; one that is gone is fine."""
     with _gone_already():
-        container.remove(force=True, v=True)
+        container.remove()
 
 
 @contextlib.contextmanager
 def _gone_already(*, or_in_use: bool = False) -> Iterator[None]:
-    import docker
-
-    passed_over = {http.client.CONFLICT, http.client.FORBIDDEN} if or_in_use else set()
+    passed_over = {http.client.NOT_FOUND} | ({http.client.CONFLICT, http.client.FORBIDDEN} if or_in_use else set())
     try:
         yield
-    except docker.errors.NotFound:
-        pass
-    except docker.errors.APIError as problem:
-        if problem.status_code not in passed_over and "already in progress" not in str(problem):
+    except RefusedError as problem:
+        if problem.status not in passed_over and "already in progress" not in str(problem):
             raise
 
 
@@ -246,9 +214,9 @@ def runs() -> dict[str, str]:
     if why_silent(engine) is not None:
         return {}
     owners: dict[str, str] = {}
-    with client_of(engine) as client:
+    with api_of(engine) as api:
         for label in (RUN_LABEL, COMPOSE_PROJECT_LABEL):
-            for labels in _labels_with(client, label):
+            for labels in _labels_with(api, label):
                 run_id = labels.get(RUN_LABEL) or _run_of(labels[COMPOSE_PROJECT_LABEL])
                 if run_id:
                     owners[run_id] = owners.get(run_id) or labels.get(OWNER_LABEL, "")
@@ -260,25 +228,22 @@ def _run_of(project: str) -> str | None:
     return found[1] if found else None
 
 
-def _labels_with(client: docker.DockerClient, label: str) -> Iterator[dict[str, str]]:
+def _labels_with(api: Api, label: str) -> Iterator[dict[str, str]]:
     """The labels of everything that has ``label``."""
-    filters = {"label": label}
-    yield from (found.labels for found in client.containers.list(all=True, filters=filters, ignore_removed=True))
-    for found in (*client.networks.list(filters=filters), *client.volumes.list(filters=filters)):
-        yield found.attrs.get("Labels") or {}
+    yield from (container.labels for container in api.containers(label))
+    for found in (*_networks(api, label), *_volumes(api, label)):
+        yield found.get("Labels") or {}
 
 
 def run_log_lines(run: Run, spec: ServiceSpec, since: int = 0) -> list[str]:
     """The log of a service of a run that another process owns; empty if it is gone."""
-    with client_of(find_engine()) as client:
-        filters = {"label": [f"{RUN_LABEL}={run.run_id}", f"{SERVICE_LABEL}={spec.name}"]}
-        found = client.containers.list(all=True, filters=filters, ignore_removed=True)
+    with api_of(find_engine()) as api:
+        found = api.containers(f"{RUN_LABEL}={run.run_id}", f"{SERVICE_LABEL}={spec.name}")
         return log_of(found[0])[since:] if found else []
 
 
-def log_of(container: Any) -> list[str]:
+def log_of(container: Container) -> list[str]:
     """All lines that a container wrote, without line ends."""
     with _gone_already():
-        text: str = container.logs().decode("utf-8", "replace")
-        return text.splitlines()
+        return container.logs().decode("utf-8", "replace").splitlines()
     return []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
 import json
 import os
 import re
@@ -14,17 +13,16 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import Any
 
 from realstack.errors import ImageUnavailable, RealstackError, ServiceStartFailed
 from realstack.model import Build, Run, ServiceSpec, tail
 from realstack.providers.docker_address import Engine
-from realstack.providers.docker_engine import COMPOSE_PROJECT_LABEL, ask, client_of
-
-if TYPE_CHECKING:
-    import docker
+from realstack.providers.docker_api import Api
+from realstack.providers.docker_engine import COMPOSE_PROJECT_LABEL, api_of, client_of
+from realstack.providers.docker_ignore import files_of, read_rules
 
 REGISTRY_ANSWERS_WITHIN_S = 4.0
 BUILD_LABEL = "realstack.build"
@@ -41,39 +39,22 @@ def missing_images(engine: Engine, specs: Sequence[ServiceSpec]) -> str | None:
 
     For an image that is to be built that asks for the images that it is built from.
     """
-    wanted = [image for spec in specs for image in _wanted(engine, spec)]
-    absent = [image for image in dict.fromkeys(wanted) if not is_here(engine, image)]
+    with api_of(engine) as api:
+        wanted = [image for spec in specs for image in _wanted(api, spec)]
+        absent = [image for image in dict.fromkeys(wanted) if api.inspect_image(image) is None]
+    if not absent:
+        return None
     with ThreadPoolExecutor(max_workers=8) as threads:
         problems = list(threads.map(lambda image: _why_not_pullable(engine, image), absent))
     return next((problem for problem in problems if problem), None)
 
 
-def _wanted(engine: Engine, spec: ServiceSpec) -> list[str]:
+def _wanted(api: Api, spec: ServiceSpec) -> list[str]:
     if spec.build is None:
         return [spec.image] if spec.image else []
-    if is_here(engine, tag_of(spec)):
+    if api.inspect_image(tag_of(spec)) is not None:
         return []
     return base_images(spec.build)
-
-
-def is_here(engine: Engine, image: str) -> bool:
-    """Whether the engine holds that image."""
-    try:
-        status, _ = ask(engine, f"/images/{quote(image, safe='/:@')}/json", within_s=REGISTRY_ANSWERS_WITHIN_S)
-    except OSError:
-        return _is_here_by_sdk(engine, image)
-    return status == http.client.OK
-
-
-def _is_here_by_sdk(engine: Engine, image: str) -> bool:
-    import docker
-
-    with client_of(engine) as client:
-        try:
-            client.images.get(image)
-        except docker.errors.ImageNotFound:
-            return False
-    return True
 
 
 def _why_not_pullable(engine: Engine, image: str) -> str | None:
@@ -122,15 +103,16 @@ class StoppedError(Exception):
 
 
 def ensure_image(
-    client: docker.DockerClient,
-    engine: Engine,
+    api: Api,
     spec: ServiceSpec,
     run: Run,
     *,
     pull_within_s: float,
     stop: threading.Event,
-) -> str:
-    """Make the service's image be here, by pull or build, and return its tag. Blocking; ``stop`` ends it early.
+) -> dict[str, Any]:
+    """Make the service's image be here, by pull or build, and return what the engine knows of it.
+
+    Blocking; ``stop`` ends it early.
 
     :raises ImageUnavailable: it cannot be pulled.
     :raises ServiceStartFailed: it cannot be built (stage ``build``).
@@ -138,40 +120,38 @@ def ensure_image(
     """
     image = tag_of(spec)
     if spec.build is None:
-        if _labels_here(client, image) is None:
-            pull(client, image, spec, within_s=pull_within_s, stop=stop)
-        return image
-    is_stale, digest = needs_build(client, spec, spec.build)
-    if is_stale:
-        build_image(engine, spec, spec.build, digest=digest, run=run, stop=stop)
-    return image
+        if (found := api.inspect_image(image)) is not None:
+            return found
+        pull(api.engine, image, spec, within_s=pull_within_s, stop=stop)
+    else:
+        is_stale, digest = needs_build(api, spec, spec.build)
+        if is_stale:
+            build_image(api.engine, spec, spec.build, digest=digest, run=run, stop=stop)
+    if (found := api.inspect_image(image)) is None:
+        raise ImageUnavailable(
+            f"Service {spec.name!r} needs the image {image}, which was here a moment ago.",
+            remedy="try again; something on this machine removes images.",
+        )
+    return found
 
 
-def needs_build(client: docker.DockerClient, spec: ServiceSpec, build: Build) -> tuple[bool, str | None]:
+def needs_build(api: Api, spec: ServiceSpec, build: Build) -> tuple[bool, str | None]:
     """Whether the service's image is to be built, and the hash of its context that it is to carry.
 
     What was built carries that hash: it is built again once the hash differs, or where there is none. An image
     of that tag which nobody built from a declaration is taken as it is.
     """
     digest = context_hash(build)
-    labels = _labels_here(client, tag_of(spec))
-    if labels is None:
+    found = api.inspect_image(tag_of(spec))
+    if found is None:
         return True, digest
+    labels = found["Config"].get("Labels") or {}
     is_given = BUILD_LABEL not in labels and COMPOSE_PROJECT_LABEL not in labels
     return not is_given and (digest is None or labels.get(BUILD_LABEL) != digest), digest
 
 
-def _labels_here(client: docker.DockerClient, image: str) -> dict[str, str] | None:
-    import docker
-
-    try:
-        return client.images.get(image).labels or {}
-    except docker.errors.ImageNotFound:
-        return None
-
-
-def pull(client: docker.DockerClient, image: str, spec: ServiceSpec, *, within_s: float, stop: threading.Event) -> None:
-    """Pull ``image``.
+def pull(engine: Engine, image: str, spec: ServiceSpec, *, within_s: float, stop: threading.Event) -> None:
+    """Pull ``image``, by the SDK: it knows where the user's credentials lie.
 
     :raises ImageUnavailable: the registry does not give it, or not within ``within_s`` seconds.
     """
@@ -185,19 +165,20 @@ def pull(client: docker.DockerClient, image: str, spec: ServiceSpec, *, within_s
         "`make images` builds the images, and REALSTACK_PROVIDER=embedded needs none."
     )
     try:
-        for event in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
-            if stop.is_set():
-                raise StoppedError
-            if "error" in event:
-                raise ImageUnavailable(
-                    f"Service {spec.name!r} needs the image {image}, which cannot be pulled: {event['error']}.",
-                    remedy=remedy,
-                )
-            if time.monotonic() > deadline:
-                raise ImageUnavailable(
-                    f"Service {spec.name!r} needs the image {image}, which was not pulled within {within_s:g} s.",
-                    remedy=f"`docker pull {image}` once by hand, or raise [tool.realstack] pull_within_s.",
-                )
+        with client_of(engine) as client:
+            for event in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+                if stop.is_set():
+                    raise StoppedError
+                if "error" in event:
+                    raise ImageUnavailable(
+                        f"Service {spec.name!r} needs the image {image}, which cannot be pulled: {event['error']}.",
+                        remedy=remedy,
+                    )
+                if time.monotonic() > deadline:
+                    raise ImageUnavailable(
+                        f"Service {spec.name!r} needs the image {image}, which was not pulled within {within_s:g} s.",
+                        remedy=f"`docker pull {image}` once by hand, or raise [tool.realstack] pull_within_s.",
+                    )
     except (docker.errors.APIError, requests.exceptions.RequestException) as problem:
         raise ImageUnavailable(
             f"Service {spec.name!r} needs the image {image}, which is not here and cannot be pulled: "
@@ -294,22 +275,11 @@ def context_hash(build: Build) -> str | None:
 
 
 def _context_files(build: Build) -> Iterator[Path]:
-    from docker.utils.build import PatternMatcher
-
     own = build.dockerfile.with_name(f"{build.dockerfile.name}.dockerignore")
     ignore = own if own.is_file() else build.context / ".dockerignore"
-    lines = ignore.read_text(encoding="utf-8").splitlines() if ignore.is_file() else []
-    patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    found: Iterator[str] = PatternMatcher(patterns).walk(str(build.context))
-    files = sorted(build.context / name for name in _first(found, _MOST_FILES * 2))
+    rules = read_rules(ignore.read_text(encoding="utf-8")) if ignore.is_file() else []
+    files = sorted(build.context / name for name in islice(files_of(build.context, rules), _MOST_FILES * 2))
     return (file for file in files if file.is_file() and file.suffix != ".pyc")
-
-
-def _first(found: Iterator[str], count: int) -> Iterator[str]:
-    for number, name in enumerate(found):
-        if number > count:
-            return
-        yield name
 
 
 def _explanation(problem: Any) -> str:

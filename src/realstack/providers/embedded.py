@@ -7,14 +7,15 @@ import contextlib
 import shutil
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from realstack.errors import ProviderUnavailable, RealstackError, ServiceStartFailed
 from realstack.model import Run, ServiceSpec, tail
 from realstack.providers.base import Launch, Recipe
+from realstack.providers.completion import all_to_their_end
 from realstack.providers.local_process import LocalProcess, spawn
 from realstack.providers.ports import LOOPBACK, PortTakenError, ReservedPort
 from realstack.providers.scratch import is_no_room, no_room_sentence, tmpfs_with_room
@@ -51,10 +52,10 @@ class Embedded:
         self._require_available(specs)
         started: dict[str, LocalProcess] = {}
         try:
-            await _all_of([self._start(spec, run, started) for spec in specs])
+            await all_to_their_end([self._start(spec, run, started) for spec in specs])
             yield {spec.name: started[spec.name] for spec in specs}
         finally:
-            await _all_of([_discard(process, run) for process in reversed(list(started.values()))])
+            await all_to_their_end([_discard(process, run) for process in reversed(list(started.values()))])
             for spec in specs:
                 await asyncio.to_thread(shutil.rmtree, _folder_of(spec, run), ignore_errors=True)
 
@@ -180,22 +181,3 @@ def _explained(spec: ServiceSpec, folder: Path, problem: OSError) -> RealstackEr
         problem=f"{type(problem).__name__}: {problem}",
         remedy="look at the path and its permissions; `realstack doctor` checks what this service needs.",
     )
-
-
-async def _all_of(steps: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Run all to their end, whatever fails and even if we are cancelled meanwhile; then raise the first problem.
-
-    A thread that is about to spawn a process cannot be cancelled: leaving it alone would leave its process.
-    """
-    tasks = [asyncio.ensure_future(step) for step in steps]
-    cancelled: asyncio.CancelledError | None = None
-    while pending := [task for task in tasks if not task.done()]:
-        try:
-            await asyncio.wait(pending)
-        except asyncio.CancelledError as problem:
-            cancelled = problem
-    problems = [task.exception() for task in tasks]
-    if cancelled is not None:
-        raise cancelled
-    for failed in filter(None, problems):
-        raise failed

@@ -26,7 +26,7 @@ from realstack.errors import (
     UnsupportedByProvider,
 )
 from realstack.model import Run
-from realstack.providers import docker_engine
+from realstack.providers import docker_baked, docker_engine
 from realstack.providers.base import Provider, Running
 from realstack.providers.compose import Compose
 from realstack.providers.containers import Containers
@@ -387,8 +387,12 @@ def test_what_a_killed_process_leaves_is_found_and_removed_by_its_mark(docker_ru
     assert marked(docker_run) == []
 
 
-async def test_initialised_data_are_baked_once_and_start_the_next_run(docker_run: Run, project: Write) -> None:
-    """The server writes when it first initialised; a baked one finds that already written."""
+@pytest.mark.parametrize("is_there", ["command -v tar", "exit 1"], ids=["tar", "no tar"])
+async def test_initialised_data_are_baked_once_and_start_the_next_run(
+    docker_run: Run, project: Write, monkeypatch: pytest.MonkeyPatch, is_there: str
+) -> None:
+    """The server writes when it first initialised; a baked one finds that already written, whose it was and closed."""
+    monkeypatch.setattr(docker_baked, "_HAS_TAR", is_there)
     declared = project(
         """
         x-realstack: {services: {it: {bake: /var/own}}}
@@ -397,8 +401,9 @@ async def test_initialised_data_are_baked_once_and_start_the_next_run(docker_run
             image: $IMAGE
             entrypoint: [sh, -c]
             command:
-            - 'trap "exit 0" TERM; if [ -e /var/own/made ]; then echo found $$(cat /var/own/made);
-              else echo $$KEY >/var/own/made; echo made; fi; while :; do sleep 0.1; done'
+            - 'trap "exit 0" TERM; cd /var/own; if [ -e made ]; then echo found $$(cat made) $$(stat -c %u:%a . made);
+              else touch made; chown 65534 . made; chmod 700 .; chmod 640 made;
+              echo $$KEY >made; echo made; fi; while :; do sleep 0.1; done'
             environment: {KEY: $RUN}
             tmpfs: /var/own
             healthcheck: {test: ["CMD", "test", "-s", "/var/own/made"], interval: 1s}
@@ -414,7 +419,7 @@ async def test_initialised_data_are_baked_once_and_start_the_next_run(docker_run
     try:
         for _ in range(2):
             async with Containers().running(declared.services, docker_run) as running:
-                assert await log_with(only(running), "found") == [f"found {docker_run.run_id}"]
+                assert await log_with(only(running), "found") == [f"found {docker_run.run_id} 65534:700 65534:640"]
             assert len(set(images()) - before) == 1
     finally:
         for image in set(images()) - before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,9 @@ from realstack.errors import (
 )
 from realstack.model import Build, Dependency, HealthCheck, Port, Run, ServiceSpec, Volume
 from realstack.providers.compose import explained, override_of
-from realstack.providers.containers import container_settings, published_ports, refuse_unsupported
+from realstack.providers.containers import refuse_unsupported
+from realstack.providers.docker_address import Engine
+from realstack.providers.docker_config import container_config, in_bytes, published, published_ports
 from realstack.providers.docker_images import base_images, context_hash
 
 SPEC = ServiceSpec("postgres", "postgres", "db", 5432, image="postgres:17")
@@ -33,25 +36,89 @@ def test_what_containers_cannot_honour_is_refused_by_name_with_the_advice_to_use
     assert "compose" in caught.value.remedy
 
 
-def test_a_declaration_becomes_the_sdks_words() -> None:
+ENGINE = Engine("unix:///here.sock", "a test")
+
+
+def test_a_declaration_becomes_the_engines_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     spec = replace(
         SPEC,
         command=("postgres", "-cfsync=off"),
+        environment={"A": "it's $5", "B": ""},
         tmpfs=("/data", "/tmp:size=64m,mode=1777"),
-        volumes=(Volume("/conf", "/here/conf", read_only=True, bind=True), Volume("/named", "named")),
+        volumes=(Volume("/conf", "/here/conf", read_only=True, bind=True), Volume("/named", "named"), Volume("/own")),
         health_check=HealthCheck(("CMD", "x"), interval_s=1.5, retries=3),
+        user="65534",
+        shm_size="256mb",
         init=True,
     )
-    settings = container_settings(spec, RUN)
-    assert settings["command"] == ["postgres", "-cfsync=off"]
-    assert settings["tmpfs"] == {"/data": "", "/tmp": "size=64m,mode=1777"}
-    assert settings["healthcheck"] == {"test": ["CMD", "x"], "interval": 1_500_000_000, "retries": 3}
-    assert [(mount["Type"], mount["Source"], mount["ReadOnly"]) for mount in settings["mounts"]] == [
-        ("bind", "/here/conf", True),
-        ("volume", "realstack-r0123456789_named", False),
+    labels = {"Labels": RUN.labels}
+    assert container_config(spec, RUN, ENGINE) == {
+        "Cmd": ["postgres", "-cfsync=off"],
+        "Env": ["A=it's $5", "B="],
+        "Healthcheck": {"Test": ["CMD", "x"], "Interval": 1_500_000_000, "Retries": 3},
+        "User": "65534",
+        "HostConfig": {
+            "Tmpfs": {"/data": "", "/tmp": "size=64m,mode=1777"},
+            "Mounts": [
+                {"Target": "/conf", "ReadOnly": True, "Type": "bind", "Source": "/here/conf"},
+                {
+                    "Target": "/named",
+                    "ReadOnly": False,
+                    "Type": "volume",
+                    "Source": "realstack-r0123456789_named",
+                    "VolumeOptions": labels,
+                },
+                {"Target": "/own", "ReadOnly": False, "Type": "volume", "Source": "", "VolumeOptions": labels},
+            ],
+            "ShmSize": 256 << 20,
+            "Init": True,
+        },
+    }
+
+
+def test_ports_are_published_where_the_engine_says() -> None:
+    config = published({"User": "1", "HostConfig": {"Init": True}}, replace(SPEC, ports=(Port(80, 8080),)), ENGINE)
+    assert config == {
+        "User": "1",
+        "ExposedPorts": {"5432/tcp": {}, "80/tcp": {}},
+        "HostConfig": {
+            "Init": True,
+            "PortBindings": {
+                "5432/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}],
+                "80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}],
+            },
+        },
+    }
+
+
+def test_the_proxies_of_the_users_docker_reach_containers_below_what_is_declared(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    proxies = {"default": {"httpProxy": "http://all:1"}, ENGINE.host: {"httpProxy": "http://one:1", "noProxy": "db"}}
+    (tmp_path / "config.json").write_text(json.dumps({"proxies": proxies}))
+    declared = replace(SPEC, environment={"NO_PROXY": "mine"})
+    assert container_config(declared, RUN, ENGINE)["Env"] == [
+        "HTTP_PROXY=http://one:1",
+        "NO_PROXY=mine",
+        "http_proxy=http://one:1",
+        "no_proxy=db",
     ]
-    assert settings["init"] is True
-    assert "entrypoint" not in settings
+    other = Engine("tcp://there:1", "a test")
+    assert container_config(SPEC, RUN, other)["Env"] == ["HTTP_PROXY=http://all:1", "http_proxy=http://all:1"]
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [("1024", 1024), ("64k", 65536), ("256MB", 256 << 20), ("1.5g", 3 << 29), ("2b", 2)]
+)
+def test_sizes_are_read_as_docker_reads_them(size: str, count: int) -> None:
+    assert in_bytes(SPEC, size) == count
+
+
+def test_what_is_no_size_is_refused_by_name() -> None:
+    with pytest.raises(UnsupportedByProvider, match=r"services\.db\.shm_size: 'much'"):
+        in_bytes(SPEC, "much")
 
 
 def test_the_clients_port_is_published_even_where_the_file_publishes_none() -> None:
