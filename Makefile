@@ -35,6 +35,15 @@ smoke: $(STAMP) ## Run the smoke tests against the local target.
 test: $(STAMP) ## Run every test.
 	$(BIN)/pytest $(ARGS)
 
+SEQUENCES ?= 10000
+ON ?= 15 17 18
+SEED ?=
+.PHONY: proof
+proof: $(STAMP) ## Prove the reset in place: SEQUENCES random ones on each PostgreSQL of ON="15 17 18"; SEED repeats a run.
+	@seed="$(SEED)"; seed=$${seed:-$$RANDOM}; echo "make proof SEQUENCES=$(SEQUENCES) ON='$(ON)' SEED=$$seed repeats this run."; \
+	REALSTACK_SEQUENCES=$(SEQUENCES) REALSTACK_PROOF_ON="$(ON)" REALSTACK_SHARDS=4 REALSTACK_SEED=$$seed \
+		$(BIN)/pytest tests/integration/state/test_reset_property.py -n 3 $(ARGS)
+
 .PHONY: unit
 unit: $(STAMP) ## Run the tests that need no service.
 	$(BIN)/pytest tests/unit examples/netra/tests/unit $(ARGS)

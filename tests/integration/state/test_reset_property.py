@@ -1,6 +1,8 @@
 """After a reset nothing differs from the known state, whatever was done before; and this proof finds planted bugs.
 
-``REALSTACK_SEQUENCES`` is how many sequences are tried (300 unless set); pytest's ``--hypothesis-seed`` repeats a run.
+``REALSTACK_SEQUENCES``: how many sequences are tried on each version (300 unless set). ``REALSTACK_PROOF_ON``: on which
+versions (``"15 17 18"``). ``REALSTACK_SHARDS``: in how many tests, for pytest-xdist. ``REALSTACK_SEED``: a number that
+repeats a run; a failure names it. ``make proof`` sets them.
 """
 
 from __future__ import annotations
@@ -9,24 +11,36 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
 
 from realstack.model import Endpoint
 from realstack.services.postgres import connect_arguments
-from realstack.state.fingerprint import Fingerprint, fingerprint
+from realstack.state.fingerprint import Fingerprint, Fingerprints
 from realstack.state.reset import InPlace, in_place, install
+from tests.integration.state.proof_servers import server_of, versions
 from tests.integration.state.random_state import EVERYTHING, Schema, Step, schemas, steps
 
 SEQUENCES = int(os.environ.get("REALSTACK_SEQUENCES", "300"))
-PER_SCHEMA = 15
+SHARDS = int(os.environ.get("REALSTACK_SHARDS", "1"))
+SEED = int(os.environ.get("REALSTACK_SEED") or secrets.randbelow(1_000_000))
+PER_SCHEMA = 60
 TEMPLATE, CLONE = "proof_template", "proof_clone"
+
+ENGINE = settings(
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+"""What is drawn is not kept, and is not to be quick."""
 
 
 @dataclass(frozen=True)
@@ -89,29 +103,48 @@ class Proof:
     """A template of one schema, a copy of it, three sessions of an application, and the known fingerprint."""
 
     def __init__(self, server: Endpoint, maintenance: asyncpg.Connection) -> None:
-        self.endpoint = replace(server, database=CLONE)
+        self.endpoint = replace(server, database="")
+        self._made = 0
         self._maintenance = maintenance
         self._sessions: dict[int, asyncpg.Connection] = {}
         self._in_place = InPlace(self.endpoint)
+        self._reader: asyncpg.Connection | None = None
+        self._fingerprints = Fingerprints()
         self.known = Fingerprint({})
 
     async def session(self, number: int) -> asyncpg.Connection:
         found = self._sessions.get(number)
         if found is None or found.is_closed():
-            quick = {"lock_timeout": "20ms", "client_min_messages": "error"}
+            quick = {"lock_timeout": "5ms", "client_min_messages": "error"}
             found = await asyncpg.connect(**connect_arguments(self.endpoint), server_settings=quick)
             self._sessions[number] = found
         return found
 
     async def fresh(self) -> None:
         await self.leave()
-        await self._maintenance.execute(f"drop database if exists {CLONE} with (force)")
-        await self._maintenance.execute(f"create database {CLONE} template {TEMPLATE} strategy file_copy")
+        # The one before the last, whose sessions are gone by now: DROP waits for those that are just going.
+        await self._drop(self._made - 1)
+        self._made += 1
+        self.endpoint = replace(self.endpoint, database=f"{CLONE}_{self._made}")
+        await self._maintenance.execute(
+            f"create database {self.endpoint.database} template {TEMPLATE} strategy file_copy"
+        )
         self._in_place = InPlace(self.endpoint)
         await self._in_place.start()
+        self._reader = await asyncpg.connect(**connect_arguments(self.endpoint))
+
+    async def _drop(self, number: int) -> None:
+        await self._maintenance.execute(f'drop database if exists "{CLONE}_{number}" with (force)')
+
+    async def end(self) -> None:
+        await self.leave()
+        for number in (self._made - 1, self._made):
+            await self._drop(number)
 
     async def leave(self) -> None:
         await self._in_place.close()
+        if self._reader is not None:
+            self._reader.terminate()
         for session in self._sessions.values():
             session.terminate()
         self._sessions.clear()
@@ -131,8 +164,17 @@ class Proof:
             assert changes_schema, f"a clone is asked for needlessly: {report.reasons} after {sequence}"
             await self.fresh()
             return
-        difference = self.known.difference(await fingerprint(self.endpoint))
+        difference = await self.difference()
+        if difference:
+            await self.fresh()
         assert not difference, f"{difference} after {report} of {sequence}"
+
+    async def know(self, template: asyncpg.Connection) -> None:
+        self.known = await self._fingerprints.take(template)
+
+    async def difference(self) -> list[str]:
+        assert self._reader is not None
+        return self.known.difference(await self._fingerprints.take(self._reader))
 
     def _cut(self, pid: int) -> None:
         """The server ended it; a client may take its time to notice."""
@@ -167,15 +209,14 @@ async def proving(server: Endpoint, schema: Schema, bug: Bug | None = None) -> A
             await install(connection)
             if bug is not None:
                 await plant(connection, bug)
-            proof.known = await fingerprint(connection)
+            await proof.know(connection)
         finally:
             await connection.close()
         await proof.fresh()
         yield proof
     finally:
-        await proof.leave()
-        for name in (CLONE, TEMPLATE):
-            await maintenance.execute(f"drop database if exists {name} with (force)")
+        await proof.end()
+        await maintenance.execute(f"drop database if exists {TEMPLATE} with (force)")
         await maintenance.close()
 
 
@@ -207,14 +248,10 @@ async def plant(connection: asyncpg.Connection, bug: Bug) -> None:
     )
 
 
-def sequences(schema: Schema) -> st.SearchStrategy[list[list[Step]]]:
+def sequences(schema: Schema) -> st.SearchStrategy[list[Step]]:
     """Most without DDL: after it nothing but a fresh clone is asked for."""
     plain = st.lists(steps(schema, ddl=False), min_size=1, max_size=10)
-    return st.lists(
-        st.one_of(plain, plain, plain, st.lists(steps(schema), min_size=1, max_size=6)),
-        min_size=PER_SCHEMA,
-        max_size=PER_SCHEMA,
-    )
+    return st.one_of(*[plain] * 7, st.lists(steps(schema), min_size=1, max_size=6))
 
 
 @pytest.fixture(autouse=True)
@@ -222,43 +259,62 @@ def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_place, "WAITS_FOR_S", 0.0)
 
 
-@settings(
-    max_examples=max(1, SEQUENCES // PER_SCHEMA),
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-    print_blob=True,
-    # The failing sequence is in the message; shrinking whole schemas takes minutes.
-    phases=[Phase.explicit, Phase.generate],
-)
-@given(data=st.data())
-def test_nothing_differs_after_a_reset_whatever_was_done(postgres: Endpoint, data: st.DataObject) -> None:
-    schema = data.draw(schemas())
-    drawn = data.draw(sequences(schema))
+@pytest.fixture(scope="module", params=versions())
+def server(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
+    with server_of(request.param) as endpoint:
+        yield endpoint
 
-    async def prove() -> None:
-        async with proving(postgres, schema) as proof:
-            for sequence in drawn:
-                await proof.run(sequence)
 
-    note(schema.sql)
-    asyncio.run(prove())
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_nothing_differs_after_a_reset_whatever_was_done(server: Endpoint, shard: int) -> None:
+    wanted = -(-SEQUENCES // SHARDS)
+    per_schema = min(PER_SCHEMA, wanted)
+    loop = asyncio.new_event_loop()
+
+    @seed(f"{SEED} {server.version} {shard}")
+    @settings(ENGINE, max_examples=-(-wanted // per_schema))
+    @given(schema=schemas(), number=st.integers(0, 2**32))
+    def prove(schema: Schema, number: int) -> None:
+        world = proving(server, schema)
+        proof = loop.run_until_complete(world.__aenter__())
+
+        @seed(number)
+        @settings(ENGINE, max_examples=per_schema, phases=[Phase.generate, Phase.shrink])
+        @given(sequence=sequences(schema))
+        def prove_one(sequence: list[Step]) -> None:
+            loop.run_until_complete(proof.run(sequence))
+
+        try:
+            prove_one()
+        except AssertionError:
+            note(schema.sql)
+            raise
+        finally:
+            loop.run_until_complete(world.__aexit__(None, None, None))
+
+    try:
+        prove()
+    except BaseException as problem:
+        problem.add_note(
+            f"To repeat it: REALSTACK_SEED={SEED} REALSTACK_SHARDS={SHARDS} "
+            f"REALSTACK_SEQUENCES={SEQUENCES}, PostgreSQL {server.version}, shard {shard}."
+        )
+        raise
+    finally:
+        loop.close()
 
 
 @pytest.mark.parametrize("bug", BUGS.values(), ids=BUGS.keys())
-def test_a_planted_bug_is_found(postgres: Endpoint, bug: Bug) -> None:
+def test_a_planted_bug_is_found(server: Endpoint, bug: Bug) -> None:
     found: list[AssertionError] = []
     loop = asyncio.new_event_loop()
-    world = proving(postgres, EVERYTHING, bug)
+    world = proving(server, EVERYTHING, bug)
     proof = loop.run_until_complete(world.__aenter__())
 
     @settings(
+        ENGINE,
         max_examples=300,
-        deadline=None,
-        database=None,
         derandomize=True,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
     )
     @given(sequence=st.lists(steps(EVERYTHING, only=bug.shown_by), min_size=1, max_size=4))
     def prove(sequence: list[Step]) -> None:
