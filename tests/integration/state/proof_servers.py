@@ -26,6 +26,7 @@ from realstack.services import postgres_binaries, service
 
 ANY = "any"
 """The version that the embedded provider finds first."""
+TWO_PHASE = "-cmax_prepared_transactions=10"
 ROOT = Path(__file__).parents[3]
 
 
@@ -64,7 +65,14 @@ def server_of(version: str) -> Iterator[Endpoint]:
 
 
 def _how(version: str) -> tuple[ServiceSpec, Provider]:
-    spec = ServiceSpec("postgres", "postgres", "postgres", 5432, environment={"POSTGRES_PASSWORD": "proof"})
+    spec = ServiceSpec(
+        "postgres",
+        "postgres",
+        "postgres",
+        5432,
+        environment={"POSTGRES_PASSWORD": "proof"},
+        command=("postgres", TWO_PHASE),
+    )
     if version != ANY:
         folder = _installed(version)
         if folder is None:
@@ -92,4 +100,4 @@ def _in_the_image(version: str) -> ServiceSpec:
         pytest.fail(f"PostgreSQL {version} is neither installed nor in a wheel, and {problem}")
     if problem:
         pytest.skip(f"PostgreSQL {version} is neither installed nor in a wheel, and {problem}")
-    return spec
+    return replace(spec, command=(*(spec.command or ("postgres",)), TWO_PHASE))

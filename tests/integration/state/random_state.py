@@ -75,6 +75,16 @@ insert into hidden (n) select i from generate_series(1, 4) i;
 insert into ruled select i, i from generate_series(1, 4) i;
 insert into nothing default values;
 select nextval('free_sequence');
+create materialized view counted as select count(*) from audit;
+create table always (id int primary key, n int);
+create trigger note after insert or delete on always execute function note();
+alter table always enable always trigger note;
+create table clubs (id int primary key);
+insert into clubs values (1), (2);
+create function own_event() returns event_trigger language plpgsql as 'begin end';
+do $$ begin create role proof_owner; exception when duplicate_object or unique_violation then null; end $$;
+alter table clubs owner to proof_owner;
+select lo_from_bytea(4242, 'known');
 """
 FIXED = ("scratch", "audit", "parts", "parts_a", "parts_a1", "parent", "heir", "chicken", "egg", "hidden", "ruled")
 
@@ -106,6 +116,8 @@ def schemas(draw: st.DrawFn) -> Schema:
             )
         if draw(st.booleans()):
             lines.append(f"create unique index on {name} (u);")
+        if not draw(st.integers(0, 5)):
+            lines.append(f"create unlogged sequence loose{number};")
         names.append(name)
         text_ids.update({name} if key in ("text", "uuid") else ())
     return Schema("\n".join(lines), tuple(names), frozenset(text_ids))
@@ -152,13 +164,38 @@ DDL = (
     "create extension if not exists hstore",
     "create publication everything",
     "create index concurrently on audit (what)",
+    "refresh materialized view counted",
+    "create event trigger own on ddl_command_end execute function own_event()",
+    "reassign owned by proof_owner to current_user",
+    "cluster scratch using scratch_pkey",
+    "security label on table audit is null",
+    "drop owned by proof_owner",
+    "do $$ begin create table added (id int); raise 'x'; exception when others then null; end $$",
 )
-LARGE = ("select lo_from_bytea(0, 'x')", "select lo_create(0)")
+"""Commands that a reset answers with a fresh clone, or that fail."""
+OTHER_DDL = {
+    "concurrently": ("create unique index concurrently on audit (what)",),
+    "events": ("create event trigger own on ddl_command_end execute function own_event()",),
+    "owner": ("reassign owned by proof_owner to current_user",),
+    "database": (
+        "do $$ begin execute format('alter database %I set work_mem = 128', current_database()); end $$",
+        "do $$ begin execute format('alter database %I connection limit 90', current_database()); end $$",
+    ),
+    "blocked": ("insert into always values (1, 1)", "begin; insert into always values (2, 1); rollback"),
+    "large": (
+        "select lo_from_bytea(0, 'x')",
+        "select lo_create(0)",
+        "select lo_put(4242, 0, 'other')",
+        "select lo_unlink(4242)",
+        "begin; select lo_unlink(4242); rollback",
+    ),
+}
+"""The same, by kind: each is seen by a rule of its own."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one of the sessions does. ``kind``: ``sql``, ``ddl``, ``kill`` or ``copy``."""
+    """What one of the sessions does. ``kind``: ``sql``, ``ddl``, ``kill``, ``copy`` or ``prepared``."""
 
     session: int
     kind: str
@@ -173,14 +210,15 @@ def steps(draw: st.DrawFn, schema: Schema, ddl: bool = True, only: tuple[str, ..
         ["write"] * 14
         + ["transaction"] * 5
         + ["sequence"] * 2
-        + ["truncate", "copy", "kill", "role", "many", "special"]
+        + ["truncate", "copy", "kill", "role", "many", "special", "special", "session", "server", "two-phase"]
+        + ["prepared"]
     )
-    kind = draw(st.sampled_from(only or ([*kinds, "ddl", "large"] if ddl else kinds)))
+    kind = draw(st.sampled_from(only or ([*kinds, "ddl", "ddl", *OTHER_DDL] if ddl else kinds)))
     name = draw(st.sampled_from(schema.tables))
-    if kind == "kill" or (kind == "copy" and name not in schema.id_is_text):
+    if kind in ("kill", "prepared") or (kind == "copy" and name not in schema.id_is_text):
         return Step(session, kind, name)
-    if kind in ("ddl", "large"):
-        return Step(session, "ddl", draw(st.sampled_from(DDL if kind == "ddl" else LARGE)))
+    if kind == "ddl" or kind in OTHER_DDL:
+        return Step(session, "ddl", draw(st.sampled_from(OTHER_DDL.get(kind, DDL))))
     choices = {
         "transaction": TRANSACTION,
         "sequence": SEQUENCE,
@@ -188,6 +226,11 @@ def steps(draw: st.DrawFn, schema: Schema, ddl: bool = True, only: tuple[str, ..
         "role": ["set session_replication_role = replica", "set session_replication_role = origin"],
         "many": [f"insert into {name} (n) select i from generate_series(100, 400) i"],
         "special": SPECIAL,
+        "session": SESSION,
+        "server": SERVER,
+        "nothing": ["select 1"],
+        "loose": ["select nextval('loose')"],
+        "two-phase": ["begin; delete from audit; prepare transaction 'left'", "rollback prepared 'left'"],
     }
     return Step(session, "sql", draw(st.sampled_from(choices[kind]) if kind in choices else writes(name)))
 
@@ -199,6 +242,7 @@ TRANSACTION = (
     "rollback",
     "savepoint s",
     "rollback to s",
+    "set constraints all deferred",
 )
 SEQUENCE = (
     "select nextval('free_sequence')",
@@ -225,6 +269,29 @@ SPECIAL = (
     "update parent set n = n + 10",
     "set role pg_monitor",
     "reset role",
+)
+SESSION = (
+    "select pg_try_advisory_lock(7)",
+    "select pg_try_advisory_lock(-1, 7)",
+    "select pg_advisory_lock_shared(8)",
+    "select pg_advisory_xact_lock(9)",
+    "select pg_advisory_unlock_all()",
+    "create temp table mine_to_keep (id int)",
+    "create temp sequence mine_to_count",
+    "listen jobs",
+    "notify jobs, 'x'",
+    "unlisten *",
+    "prepare mine as select * from audit",
+    "set work_mem = '1MB'",
+    "begin; declare mine cursor with hold for select * from audit; commit",
+    "discard all",
+)
+SERVER = (
+    "create role proof_guest",
+    "alter role proof_guest createdb",
+    "drop role if exists proof_guest",
+    "alter system set work_mem = '5MB'",
+    "alter system reset all",
 )
 
 

@@ -32,6 +32,7 @@ SEQUENCES = int(os.environ.get("REALSTACK_SEQUENCES", "300"))
 SHARDS = int(os.environ.get("REALSTACK_SHARDS", "1"))
 SEED = int(os.environ.get("REALSTACK_SEED") or secrets.randbelow(1_000_000))
 PER_SCHEMA = 60
+ENDS_WITHIN_S = 3.0
 TEMPLATE, CLONE = "proof_template", "proof_clone"
 
 ENGINE = settings(
@@ -42,11 +43,23 @@ ENGINE = settings(
 )
 """What is drawn is not kept, and is not to be quick."""
 
+_PREPARED = "select gid from pg_prepared_xacts where database = current_database()"
+_LEFT = """
+select concat('an advisory lock is left by session ', pid) from pg_locks
+where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())
+union all select concat('a temporary table is left: ', relname) from pg_class
+where relpersistence = 't' and relkind = 'r'
+union all select concat('a prepared transaction is left: ', gid) from pg_prepared_xacts
+where database = current_database()
+"""
+"""What sessions leave, and a reset ends. A session that was told to end takes its time."""
+
 
 @dataclass(frozen=True)
 class Bug:
     """One rule broken: a pattern in the bodies of our functions and what takes its place, or plain SQL.
 
+    ``schema``: what the rule is for, where not every database has it.
     ``shown_by``: the kinds of steps that can show it; to draw others too would take longer, and find the same.
     """
 
@@ -54,6 +67,7 @@ class Bug:
     instead: str = ""
     sql: str = ""
     drop_triggers: str = ""
+    schema: str = ""
     shown_by: tuple[str, ...] = ("write",)
 
 
@@ -94,6 +108,38 @@ BUGS = {
     ),
     "truncate is not watched": Bug(drop_triggers="t.tgname = 'realstack_truncate'", shown_by=("truncate",)),
     "partitions are not watched": Bug(drop_triggers="c.relispartition"),
+    "the logs are not looked at": Bug(r"RETURN QUERY SELECT \d+ WHERE EXISTS[^;]*;", "RETURN;"),
+    "the log is not emptied": Bug(r"ELSE DELETE FROM pg_realstack\.k_\d+; END IF;", "END IF;"),
+    "the marks are not removed": Bug(
+        r"ELSE DELETE FROM pg_realstack\.dirty; END IF;", "END IF;", shown_by=("truncate", "nothing")
+    ),
+    "numbers that a session holds are kept": Bug(r"IF was\.caches THEN[^;]*; END IF;", shown_by=("sequence",)),
+    "what was clean once is taken for clean": Bug(
+        r"IF here = clean", "IF clean IS NOT NULL", shown_by=("write", "nothing")
+    ),
+    "a sequence that writes no WAL is taken for one that does": Bug(
+        sql="delete from pg_realstack.known where name = 'no WAL'",
+        schema="create unlogged sequence loose;",
+        shown_by=("loose", "nothing"),
+    ),
+    "owners are not looked at": Bug(r"IF now_around -> 'owners'[^;]*THEN", "IF false THEN", shown_by=("owner",)),
+    "settings of the database are not looked at": Bug(
+        r"IF now_around - 'owners'[^;]*THEN", "IF false THEN", shown_by=("database",)
+    ),
+    "event triggers are not looked at": Bug(
+        r"IF pg_realstack\.event_triggers\(\)[^;]*THEN", "IF false THEN", shown_by=("events",)
+    ),
+    "a command that commits half-way is not noted": Bug(
+        sql="drop event trigger realstack_start", shown_by=("concurrently",)
+    ),
+    "a table whose triggers always fire is restored": Bug(r"WHERE blocked <> ''", "WHERE false", shown_by=("blocked",)),
+    "advisory locks are not looked at": Bug(r"locking := pg_realstack\.locking\(\);", shown_by=("session",)),
+    "temporary tables are not looked at": Bug(
+        r"IF EXISTS \(SELECT FROM pg_realstack\.temporary\) THEN", "IF false THEN", shown_by=("session",)
+    ),
+    "prepared transactions are not looked at": Bug(
+        r"found := \(SELECT jsonb_agg\(gid\)[^;]*;", "found := NULL;", shown_by=("two-phase",)
+    ),
 }
 
 
@@ -142,6 +188,8 @@ class Proof:
     async def leave(self) -> None:
         await self._in_place.close()
         if self._reader is not None:
+            for (name,) in await self._reader.fetch(_PREPARED):
+                await self._reader.execute(f"rollback prepared '{name}'")
             self._reader.terminate()
         for session in self._sessions.values():
             session.terminate()
@@ -159,10 +207,16 @@ class Proof:
         for ended in report.ended:
             self._cut(ended.pid)
         if report.needs_clone:
-            assert changes_schema, f"a clone is asked for needlessly: {report.reasons} after {sequence}"
             await self.fresh()
+            assert changes_schema, f"a clone is asked for needlessly: {report.reasons} after {sequence}"
+            assert "the reset failed" not in report.reasons[0], f"{report} after {sequence}"
             return
         difference = await self.difference()
+        again = await self._in_place.reset()
+        if again.kind != "untouched":
+            difference.append(f"the second reset in a row was not needless: {again}")
+        if any("free_sequence" in step.sql for step in sequence):
+            difference += await self._numbers_kept()
         if difference:
             await self.fresh()
         assert not difference, f"{difference} after {report} of {sequence}"
@@ -172,7 +226,23 @@ class Proof:
 
     async def difference(self) -> list[str]:
         assert self._reader is not None
-        return self.known.difference(await self._fingerprints.take(self._reader))
+        different = self.known.difference(await self._fingerprints.take(self._reader))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ENDS_WITHIN_S):
+                while await self._reader.fetch(_LEFT):  # noqa: ASYNC110 - it is in another process
+                    await asyncio.sleep(0.002)
+        return different + [row[0] for row in await self._reader.fetch(_LEFT)]
+
+    async def _numbers_kept(self) -> list[str]:
+        """What a session had in its cache of numbers; each takes the next five, and the next reset puts them back."""
+        kept, expected = [], 6
+        for session in self._sessions.values():
+            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                number = await session.fetchval("select nextval('free_sequence')")
+                if number != expected:
+                    kept.append(f"a session kept number {number}")
+                expected += 5
+        return kept
 
     def _cut(self, pid: int) -> None:
         """The server ended it; a client may take its time to notice."""
@@ -186,6 +256,8 @@ class Proof:
         if step.kind == "copy":
             rows = [(number, number) for number in range(700, 705)]
             await session.copy_records_to_table(step.sql, records=rows, columns=["id", "n"])
+        elif step.kind == "prepared":
+            await session.execute(f"update {step.sql} set n = n + $1", 1)
         elif step.kind == "kill":
             pid = session.get_server_pid()
             await self._maintenance.execute(f"select pg_terminate_backend({pid})")
@@ -203,7 +275,7 @@ async def proving(server: Endpoint, schema: Schema, bug: Bug | None = None) -> A
         await maintenance.execute(f"create database {TEMPLATE} template template0 strategy file_copy")
         connection = await asyncpg.connect(**connect_arguments(server, database=TEMPLATE))
         try:
-            await connection.execute(schema.sql)
+            await connection.execute(schema.sql + (bug.schema if bug else ""))
             await install(connection)
             if bug is not None:
                 await plant(connection, bug)
@@ -232,6 +304,7 @@ async def plant(connection: asyncpg.Connection, bug: Bug) -> None:
     await connection.execute(
         "update pg_trigger set tgisinternal = false where tgname ~ '^realstack';"
         "alter extension plpgsql drop event trigger realstack_drop;"
+        "alter extension plpgsql drop event trigger realstack_start;"
         "alter extension plpgsql drop event trigger realstack_ddl;" + bug.sql
     )
     if bug.drop_triggers:
