@@ -202,37 +202,49 @@ class Step:
     sql: str = ""
 
 
-@st.composite
-def steps(draw: st.DrawFn, schema: Schema, ddl: bool = True, only: tuple[str, ...] = ()) -> Step:
-    """One step on the schema; of the kinds named by ``only``, if any are."""
-    session = draw(st.integers(0, 2))
-    kinds = (
-        ["write"] * 14
-        + ["transaction"] * 5
-        + ["sequence"] * 2
-        + ["truncate", "copy", "kill", "role", "many", "special", "special", "session", "server", "two-phase"]
-        + ["prepared"]
-    )
-    kind = draw(st.sampled_from(only or ([*kinds, "ddl", "ddl", *OTHER_DDL] if ddl else kinds)))
-    name = draw(st.sampled_from(schema.tables))
+KINDS = (
+    *["write"] * 14,
+    *["transaction"] * 5,
+    *["sequence", "special"] * 2,
+    *("truncate", "copy", "kill", "role", "many", "session", "server", "two-phase", "prepared"),
+)
+
+
+def steps(schema: Schema, ddl: bool = True, only: tuple[str, ...] = ()) -> st.SearchStrategy[Step]:
+    """One step on the schema; of the kinds named by ``only``, if any are. One draw of numbers: drawing costs too."""
+    kinds = only or ((*KINDS, "ddl", "ddl", *OTHER_DDL) if ddl else KINDS)
+    small = st.integers(0, 6)
+    return st.tuples(
+        st.integers(0, 2),
+        st.sampled_from(kinds),
+        st.sampled_from(schema.tables),
+        st.integers(0, 9999),  # to be divided by how many there are to choose from
+        small,
+        small,
+    ).map(lambda drawn: _step(schema, *drawn))
+
+
+def _step(schema: Schema, session: int, kind: str, name: str, choice: int, i: int, n: int) -> Step:
     if kind in ("kill", "prepared") or (kind == "copy" and name not in schema.id_is_text):
         return Step(session, kind, name)
     if kind == "ddl" or kind in OTHER_DDL:
-        return Step(session, "ddl", draw(st.sampled_from(OTHER_DDL.get(kind, DDL))))
+        commands = OTHER_DDL.get(kind, DDL)
+        return Step(session, "ddl", commands[choice % len(commands)])
     choices = {
         "transaction": TRANSACTION,
         "sequence": SEQUENCE,
-        "truncate": [f"truncate {name}", f"truncate {name} cascade", f"truncate {name} restart identity cascade"],
-        "role": ["set session_replication_role = replica", "set session_replication_role = origin"],
-        "many": [f"insert into {name} (n) select i from generate_series(100, 400) i"],
+        "truncate": (f"truncate {name}", f"truncate {name} cascade", f"truncate {name} restart identity cascade"),
+        "role": ("set session_replication_role = replica", "set session_replication_role = origin"),
+        "many": (f"insert into {name} (n) select i from generate_series(100, 400) i",),
         "special": SPECIAL,
         "session": SESSION,
         "server": SERVER,
-        "nothing": ["select 1"],
-        "loose": ["select nextval('loose')"],
-        "two-phase": ["begin; delete from audit; prepare transaction 'left'", "rollback prepared 'left'"],
+        "nothing": ("select 1",),
+        "loose": ("select nextval('loose')",),
+        "two-phase": ("begin; delete from audit; prepare transaction 'left'", "rollback prepared 'left'"),
     }
-    return Step(session, "sql", draw(st.sampled_from(choices[kind]) if kind in choices else writes(name)))
+    texts = choices.get(kind) or _writes(name, i, n, choice % 4)
+    return Step(session, "sql", texts[choice % len(texts)])
 
 
 TRANSACTION = (
@@ -295,28 +307,21 @@ SERVER = (
 )
 
 
-@st.composite
-def writes(draw: st.DrawFn, name: str) -> str:
-    """An INSERT, UPDATE or DELETE; it may well violate something."""
-    i, n = draw(st.integers(0, 6)), draw(st.integers(0, 6))
-    first = f"id::text = (select min(id::text) from {name})"
-    which = draw(st.sampled_from([f"n = {n}", f"id::text = '{i}'", f"n < {n}", first]))
-    return draw(
-        st.sampled_from(
-            [
-                f"insert into {name} (n) values ({n})",
-                f"insert into {name} (id, n) values ({i}, {n})",
-                f"insert into {name} (id, n) overriding system value values ({i}, {n}) on conflict do nothing",
-                f"insert into {name} (id, region, n) values ({i}, 'a', {n}), ({i}, 'b', {n})",
-                f"insert into {name} (id, n) values ({i}, {n}) on conflict (id) do update set n = 99",
-                f"insert into {name} select * from {name} where {which}",
-                f"update {name} set n = {n} where {which}",
-                f"update {name} set n = n + 1",
-                f"update {name} set id = id where {which}",
-                f"update {name} set id = {i} where {which}",
-                f"delete from {name} where {which}",
-                f"delete from {name}",
-                f"delete from only {name} where {which}",
-            ]
-        )
+def _writes(name: str, i: int, n: int, choice: int) -> tuple[str, ...]:
+    """INSERT, UPDATE and DELETE; they may well violate something."""
+    which = (f"n = {n}", f"id::text = '{i}'", f"n < {n}", f"id::text = (select min(id::text) from {name})")[choice]
+    return (
+        f"insert into {name} (n) values ({n})",
+        f"insert into {name} (id, n) values ({i}, {n})",
+        f"insert into {name} (id, n) overriding system value values ({i}, {n}) on conflict do nothing",
+        f"insert into {name} (id, region, n) values ({i}, 'a', {n}), ({i}, 'b', {n})",
+        f"insert into {name} (id, n) values ({i}, {n}) on conflict (id) do update set n = 99",
+        f"insert into {name} select * from {name} where {which}",
+        f"update {name} set n = {n} where {which}",
+        f"update {name} set n = n + 1",
+        f"update {name} set id = id where {which}",
+        f"update {name} set id = {i} where {which}",
+        f"delete from {name} where {which}",
+        f"delete from {name}",
+        f"delete from only {name} where {which}",
     )
