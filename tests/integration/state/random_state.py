@@ -167,7 +167,6 @@ DDL = (
     "refresh materialized view counted",
     "create event trigger own on ddl_command_end execute function own_event()",
     "reassign owned by proof_owner to current_user",
-    "cluster scratch using scratch_pkey",
     "security label on table audit is null",
     "drop owned by proof_owner",
     "do $$ begin create table added (id int); raise 'x'; exception when others then null; end $$",
@@ -176,6 +175,7 @@ DDL = (
 OTHER_DDL = {
     "concurrently": ("create unique index concurrently on audit (what)",),
     "events": ("create event trigger own on ddl_command_end execute function own_event()",),
+    "cluster": ("cluster scratch using scratch_pkey",),
     "owner": ("reassign owned by proof_owner to current_user",),
     "database": (
         "do $$ begin execute format('alter database %I set work_mem = 128', current_database()); end $$",
@@ -302,6 +302,8 @@ SERVER = (
     "create role proof_guest",
     "alter role proof_guest createdb",
     "drop role if exists proof_guest",
+    "alter role all set work_mem = '6MB'",
+    "alter role all reset all",
     "alter system set work_mem = '5MB'",
     "alter system reset all",
 )

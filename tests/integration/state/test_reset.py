@@ -103,6 +103,7 @@ NOT_UNDONE = {
     "setting of the database": ("do $$ begin execute format('alter database %I set work_mem = 128', "
     "current_database()); end $$", "ALTER DATABASE"),
     "materialised view": ("refresh materialized view counted", "REFRESH MATERIALIZED VIEW"),
+    "cluster": ("cluster users using users_pkey", "CLUSTER"),
     "owners": ("reassign owned by realstack_reader to current_user", "REASSIGN OWNED"),
     "index without a lock": ("create index concurrently on users (name)", "CREATE INDEX"),
 }  # fmt: skip
@@ -357,6 +358,22 @@ async def test_settings_of_the_server_and_roles_are_noticed(lent: Endpoint, app:
             assert report.notices == ("roles of the server changed: realstack_new",)
         finally:
             await app.execute("drop role realstack_new")
+
+
+@pytest.mark.parametrize(
+    ("whose", "noticed"),
+    [
+        ("realstack_reader", "roles of the server changed: realstack_reader"),
+        ("all", "settings of all roles of the server changed"),
+    ],
+)
+async def test_settings_of_roles_are_noticed(lent: Endpoint, app: asyncpg.Connection, whose: str, noticed: str) -> None:
+    async with InPlace(lent) as in_place:
+        await app.execute(f"alter role {whose} set work_mem = '6MB'")
+        try:
+            assert (await in_place.reset()).notices == (noticed,)
+        finally:
+            await app.execute(f"alter role {whose} reset all")
 
 
 async def test_alter_system_is_noticed_though_it_writes_no_wal(lent: Endpoint, app: asyncpg.Connection) -> None:

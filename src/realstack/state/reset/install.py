@@ -38,7 +38,8 @@ _HALF_WAY = ("CREATE INDEX", "DROP INDEX", "ALTER TABLE")
 _REINDEX_TELLS_SINCE = 17
 _REMEMBER = f"""
 INSERT INTO {OWN_SCHEMA}.known VALUES
-    ('large objects', {OWN_SCHEMA}.large_objects()), ('event triggers', {OWN_SCHEMA}.event_triggers());
+    ('large objects', {OWN_SCHEMA}.large_objects()), ('event triggers', {OWN_SCHEMA}.event_triggers()),
+    ('clustered indexes', {OWN_SCHEMA}.clustered());
 """  # noqa: S608 - our own constant
 
 

@@ -70,6 +70,12 @@ BEGIN
              FROM pg_catalog.pg_largeobject)));
 END $$;
 
+-- CLUSTER fires no event trigger, and is remembered for the next time.
+CREATE FUNCTION pg_realstack.clustered() RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN (SELECT coalesce(string_agg(indexrelid::text, ',' ORDER BY indexrelid), '') FROM pg_catalog.pg_index WHERE indisclustered);
+END $$;
+
 -- What no database of its own protects: roles, settings. A map from what it is to its value.
 CREATE FUNCTION pg_realstack.surroundings() RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
@@ -97,6 +103,8 @@ SELECT jsonb_build_object(
     'roles', (
         SELECT jsonb_object_agg(rolname, to_jsonb(r) - 'oid' - 'rolpassword') FROM pg_catalog.pg_roles r
         WHERE rolname !~ '^pg_'),
+    'settings of all roles', (
+        SELECT to_jsonb(setconfig) FROM pg_catalog.pg_db_role_setting WHERE setdatabase = 0 AND setrole = 0),
     'memberships', (
         SELECT jsonb_agg(jsonb_build_array(roleid, member, admin_option) ORDER BY roleid, member)
         FROM pg_catalog.pg_auth_members WHERE member >= 16384))
@@ -109,6 +117,7 @@ BEGIN
         SELECT concat_ws('/',
             (SELECT concat(count(*), ' ', sum(xmin::text::bigint)) FROM pg_catalog.pg_authid),
             (SELECT concat(count(*), ' ', sum(xmin::text::bigint)) FROM pg_catalog.pg_auth_members),
+            (SELECT concat(count(*), ' ', sum(xmin::text::bigint)) FROM pg_catalog.pg_db_role_setting WHERE setdatabase = 0),
             md5(pg_read_file('postgresql.auto.conf', 0, 1000000, true))));
 END $$;
 
@@ -215,6 +224,9 @@ BEGIN
     END IF;
     IF pg_realstack.event_triggers() <> (SELECT value FROM pg_realstack.known WHERE name = 'event triggers') THEN
         reasons := reasons || 'event triggers were created, changed or dropped'::text;
+    END IF;
+    IF pg_realstack.clustered() <> (SELECT value FROM pg_realstack.known WHERE name = 'clustered indexes') THEN
+        reasons := reasons || 'CLUSTER: a table has another index to be clustered by'::text;
     END IF;
     now_around := pg_realstack.surroundings();
     IF now_around -> 'owners' <> around -> 'owners' THEN
