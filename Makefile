@@ -35,6 +35,22 @@ smoke: $(STAMP) ## Run the smoke tests against the local target.
 test: $(STAMP) ## Run every test.
 	$(BIN)/pytest $(ARGS)
 
+SEQUENCES ?= 10000
+ON ?= 15 17 18
+SEED ?=
+.PHONY: proof
+proof: $(STAMP) ## Prove the reset in place: SEQUENCES random ones on each PostgreSQL of ON="15 17 18"; SEED repeats a run.
+	@seed="$(SEED)"; seed=$${seed:-$$RANDOM}; echo "make proof SEQUENCES=$(SEQUENCES) ON='$(ON)' SEED=$$seed repeats this run."; \
+	REALSTACK_SEQUENCES=$(SEQUENCES) REALSTACK_PROOF_ON="$(ON)" REALSTACK_SHARDS=4 REALSTACK_SEED=$$seed \
+		$(BIN)/pytest tests/integration/state/test_reset_property.py -n 3 $(ARGS)
+
+REDIS_SEQUENCES ?= 2500
+.PHONY: proof-redis
+proof-redis: $(STAMP) ## Prove the reset of Redis: REDIS_SEQUENCES random ones for each way of resetting; SEED repeats a run.
+	@seed="$(SEED)"; seed=$${seed:-$$RANDOM}; echo "make proof-redis REDIS_SEQUENCES=$(REDIS_SEQUENCES) SEED=$$seed repeats this run."; \
+	REALSTACK_SEQUENCES=$(REDIS_SEQUENCES) \
+		$(BIN)/pytest tests/integration/state/test_redis_proof.py -n 2 --hypothesis-seed=$$seed -k whatever_was_done $(ARGS)
+
 .PHONY: unit
 unit: $(STAMP) ## Run the tests that need no service.
 	$(BIN)/pytest tests/unit examples/netra/tests/unit $(ARGS)

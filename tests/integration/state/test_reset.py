@@ -1,7 +1,11 @@
 """A reset in place undoes what a test did while the application stays connected, or says why it cannot."""
 
 import asyncio
+import os
+import signal
+import warnings
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -14,6 +18,7 @@ from realstack.services.postgres import connect_arguments
 from realstack.state.clones import Databases
 from realstack.state.reset import InPlace
 from realstack.state.template import prepare_template
+from tests.integration.state.proof_servers import ANY, server_of
 
 Write = Callable[[str, str], Path]
 
@@ -35,6 +40,9 @@ create unlogged table scratch (id int primary key);
 create table nothing ();
 create sequence cached cache 10;
 create view loud_users as select id, name from users;
+create materialized view counted as select count(*) from users;
+create table owned (id int);
+alter table owned owner to realstack_reader;
 insert into users (name, email) select 'u' || i, i || '@x' from generate_series(1, 30) i;
 insert into runs (user_id, note) select i, 'n' from generate_series(1, 30) i;
 insert into tags select i, 't' from generate_series(1, 20) i;
@@ -94,6 +102,9 @@ NOT_UNDONE = {
     "event trigger": ("alter event trigger realstack_ddl disable", "event triggers"),
     "setting of the database": ("do $$ begin execute format('alter database %I set work_mem = 128', "
     "current_database()); end $$", "ALTER DATABASE"),
+    "materialised view": ("refresh materialized view counted", "REFRESH MATERIALIZED VIEW"),
+    "cluster": ("cluster users using users_pkey", "CLUSTER"),
+    "owners": ("reassign owned by realstack_reader to current_user", "REASSIGN OWNED"),
     "index without a lock": ("create index concurrently on users (name)", "CREATE INDEX"),
 }  # fmt: skip
 
@@ -227,6 +238,118 @@ async def test_a_session_that_keeps_a_temporary_table_is_ended(lent: Endpoint, a
         other.terminate()
 
 
+async def test_a_temporary_table_of_a_role_is_no_change_of_owners(lent: Endpoint, app: asyncpg.Connection) -> None:
+    async with InPlace(lent) as in_place:
+        other = await asyncpg.connect(**connect_arguments(lent))
+        await other.execute("set role realstack_reader")
+        await other.execute("create temp table kept (id int)")
+        report = await in_place.reset()
+        assert (report.kind, len(report.ended)) == ("untouched", 1), report
+        other.terminate()
+
+
+@pytest.mark.parametrize(
+    ("take", "shown"),
+    [
+        ("select pg_advisory_lock(7), pg_advisory_lock(8)", "7; 8"),
+        ("select pg_advisory_lock_shared(-1)", "-1"),
+        ("select pg_advisory_lock(-3, 5)", "-3, 5"),
+    ],
+)
+async def test_a_session_that_keeps_an_advisory_lock_is_ended_though_nothing_was_written(
+    lent: Endpoint, app: asyncpg.Connection, take: str, shown: str
+) -> None:
+    async with InPlace(lent) as in_place:
+        await in_place.reset()
+        other = await asyncpg.connect(**connect_arguments(lent))
+        await other.execute(take)
+        report = await in_place.reset()
+        assert report.kind == "untouched"
+        assert [each.why for each in report.ended] == [f"it kept the advisory lock {shown}"]
+        await app.execute("set lock_timeout = '20s'")
+        await app.execute(take)
+        other.terminate()
+
+
+LASTING = {
+    "listen": "LISTEN jobs",
+    "setting": " set work_mem = '1MB'",
+    "role": "SET ROLE pg_monitor",
+    "prepared statement": "PREPARE mine AS SELECT 1",
+    "cursor": "DECLARE mine CURSOR WITH HOLD FOR SELECT 1",
+}
+PASSING = {
+    "query": "select 'listen', 'set', 'prepare'",
+    "unlisten": "unlisten *",
+    "setting of a transaction": "set local work_mem = '1MB'",
+    "isolation": "set transaction read only",
+}
+
+
+@pytest.mark.parametrize("statement", LASTING.values(), ids=LASTING.keys())
+async def test_what_stays_with_a_session_is_told_once_where_its_last_statement_tells(
+    lent: Endpoint, app: asyncpg.Connection, statement: str
+) -> None:
+    async with InPlace(lent) as in_place:
+        await app.execute(statement)
+        (notice,) = (await in_place.reset()).notices
+        assert notice == f"what session {app.get_server_pid()} ran last stays with it: {statement.strip()}"
+        assert (await in_place.reset()).notices == ()
+
+
+@pytest.mark.parametrize("statement", PASSING.values(), ids=PASSING.keys())
+async def test_what_does_not_stay_with_a_session_is_not_told(
+    lent: Endpoint, app: asyncpg.Connection, statement: str
+) -> None:
+    async with InPlace(lent) as in_place:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            await app.execute(statement)
+        assert (await in_place.reset()).notices == ()
+
+
+async def test_after_a_crash_of_the_server_which_empties_the_logs_a_clone_is_asked_for(
+    tmp_path: Path, write: Write
+) -> None:
+    write("m/1.sql", "create table users (id int primary key)")
+    with server_of(ANY) as server:
+        template = await prepare_template(server, PostgresPlan(tmp_path, ("m",)), in_place=True)
+        maintenance = await asyncpg.connect(**connect_arguments(server))
+        await maintenance.execute(f'create database crashes template "{template.name}"')
+        lent = replace(server, database="crashes")
+        async with InPlace(lent) as in_place:
+            await in_place.reset()
+            app = await asyncpg.connect(**connect_arguments(lent))
+            await app.execute("insert into users values (1)")
+            crashed = asyncio.Event()
+            maintenance.add_termination_listener(lambda _: crashed.set())
+            os.kill(app.get_server_pid(), signal.SIGKILL)
+            await asyncio.wait_for(crashed.wait(), 30)
+            assert (await in_place.reset()).needs_clone
+        for connection in (maintenance, app):
+            connection.terminate()
+
+
+async def test_a_copy_that_went_through_the_wal_is_reset_like_any(
+    postgres: Endpoint, tmp_path: Path, write: Write
+) -> None:
+    write("m/1.sql", "create table users (id int primary key); create unlogged table scratch (id int primary key);")
+    template = await prepare_template(postgres, PostgresPlan(tmp_path, ("m",)), in_place=True)
+    maintenance = await asyncpg.connect(**connect_arguments(postgres))
+    await maintenance.execute(f'create database by_wal template "{template.name}" strategy wal_log')
+    try:
+        lent = replace(postgres, database="by_wal")
+        app = await asyncpg.connect(**connect_arguments(lent))
+        async with InPlace(lent) as in_place:
+            await app.execute("insert into users values (1); insert into scratch values (1)")
+            assert (await in_place.reset()).tables == ("users", "scratch")
+            assert await app.fetchval("select count(*) from users, scratch") == 0
+        await app.close()
+    finally:
+        await maintenance.execute("drop database by_wal with (force)")
+        await maintenance.close()
+
+
 async def test_settings_of_the_server_and_roles_are_noticed(lent: Endpoint, app: asyncpg.Connection) -> None:
     async with InPlace(lent) as in_place:
         await app.execute("create role realstack_new")
@@ -235,6 +358,22 @@ async def test_settings_of_the_server_and_roles_are_noticed(lent: Endpoint, app:
             assert report.notices == ("roles of the server changed: realstack_new",)
         finally:
             await app.execute("drop role realstack_new")
+
+
+@pytest.mark.parametrize(
+    ("whose", "noticed"),
+    [
+        ("realstack_reader", "roles of the server changed: realstack_reader"),
+        ("all", "settings of all roles of the server changed"),
+    ],
+)
+async def test_settings_of_roles_are_noticed(lent: Endpoint, app: asyncpg.Connection, whose: str, noticed: str) -> None:
+    async with InPlace(lent) as in_place:
+        await app.execute(f"alter role {whose} set work_mem = '6MB'")
+        try:
+            assert (await in_place.reset()).notices == (noticed,)
+        finally:
+            await app.execute(f"alter role {whose} reset all")
 
 
 async def test_alter_system_is_noticed_though_it_writes_no_wal(lent: Endpoint, app: asyncpg.Connection) -> None:

@@ -135,7 +135,7 @@ class TestBinaries:
         assert recipe.source() == "nowhere"
 
     def test_nowhere_tells_all_places_and_the_remedy(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for source in ("_on_path", "_in_known_places", "_told_by_pg_config", "_in_wheels"):
+        for source in ("_on_path", "_in_known_places", "_told_by_pg_config", "in_wheels"):
             monkeypatch.setattr(f"realstack.services.postgres_binaries.{source}", lambda *given: iter(()))
         _first_installed.cache_clear()
         why = PostgresRecipe(spec()).unavailable()

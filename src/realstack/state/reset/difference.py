@@ -23,11 +23,13 @@ _VOLATILE = {
 _TOUCHED = """
 SELECT u.unit, u.shown, u.schema, u.name, u.columns, u.key,
        (SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass(format('%I.%I', u.schema, u.name))) AS partitioned
-FROM pg_realstack.dirty d JOIN pg_realstack.units u USING (unit)
+FROM (SELECT unit FROM pg_realstack.dirty UNION SELECT pg_realstack.touched()) d JOIN pg_realstack.units u USING (unit)
 WHERE to_regclass(format('%I.%I', u.schema, u.name)) IS NOT NULL
 GROUP BY u.unit ORDER BY u.shown
 """
-_ALL = _TOUCHED.replace("pg_realstack.dirty d JOIN pg_realstack.units u USING (unit)", "pg_realstack.units u")
+_ALL = _TOUCHED.replace(
+    "(SELECT unit FROM pg_realstack.dirty UNION SELECT pg_realstack.touched()) d JOIN ", ""
+).replace("units u USING (unit)", "units u")
 _SEQUENCES = """
 SELECT name, shown, last_value, is_called FROM pg_realstack.sequences WHERE name IN (SELECT pg_realstack.moved())
 ORDER BY shown

@@ -55,7 +55,7 @@ _SETTINGS: Mapping[str, str] = {
     "array_nulls": "on",
 }
 
-_RESET = f"SELECT {OWN_SCHEMA}.reset($1::text::pg_lsn, $2::text::jsonb, $3::text)::text"
+_RESET = f"SELECT {OWN_SCHEMA}.reset($1::text::pg_lsn, $2::text::jsonb, $3::text, $4::text::timestamptz)::text"
 _SURROUNDINGS = f"SELECT {OWN_SCHEMA}.surroundings()::text"
 _SERVER = f"SELECT {OWN_SCHEMA}.server_wide()::text"
 _SERVER_MARK = f"SELECT {OWN_SCHEMA}.server_mark()"
@@ -80,7 +80,8 @@ class EndedSession:
 class ResetReport:
     """What a reset found and did. ``reasons``: why only a fresh clone helps. ``ended``: sessions in its way.
 
-    ``notices`` are what no reset of a database undoes: the server's own settings and its roles.
+    ``kind`` speaks of the database: where nothing but sessions had to be ended it is ``untouched``. ``notices`` are
+    what no reset of a database undoes: the server's own settings, its roles, and what stays with a live session.
     """
 
     kind: Kind
@@ -109,6 +110,7 @@ class InPlace:
         self._connection: asyncpg.Connection | None = None
         self._statement: Any = None
         self._clean: str | None = None
+        self._looked: str | None = None
         self._trusts_wal = True
         self._surroundings = ""
         self._server: Mapping[str, Any] = {}
@@ -193,16 +195,15 @@ class InPlace:
             # Rolled back or cut off: how far it came does not matter, a clone is right in any case.
             reason = f"the reset failed: {type(problem).__name__}: {one_line(problem)}"
             return ResetReport("needs_clone", reasons=(reason,), ended=tuple(ended.values()), took_s=_since(began))
-        self._clean = answer.get("lsn") if self._trusts_wal else None
-        for pid in answer.get("ended") or ():
-            ended[pid] = EndedSession(pid, "terminated", "it kept a temporary table", "")
+        self._clean = answer.get("lsn") if self._trusts_wal and answer["kind"] == "untouched" else None
+        self._looked = answer.get("looked")
         return ResetReport(
             answer["kind"],
             tuple(answer.get("tables") or ()),
             tuple(answer.get("sequences") or ()),
             tuple(answer.get("reasons") or ()),
             tuple(ended.values()),
-            notices,
+            (*notices, *(_lasts(each) for each in answer.get("lasting") or () if each["pid"] not in ended)),
             _since(began),
         )
 
@@ -216,9 +217,13 @@ class InPlace:
         """The server's answer, once nobody is at work any more."""
         began = time.monotonic()
         pause = 0.0005
-        known = (self._clean, self._surroundings, self._server_mark)
+        known = (self._clean, self._surroundings, self._server_mark, self._looked)
         while True:
             answer: dict[str, Any] = json.loads(await self._statement.fetchval(*known))
+            for pid, held in (answer.get("locking") or {}).items():
+                ended[int(pid)] = EndedSession(int(pid), "terminated", f"it kept the advisory lock {held}", "")
+            for pid in answer.get("keeping") or ():
+                ended[pid] = EndedSession(pid, "terminated", "it kept a temporary table", "")
             if answer["kind"] == "prepared":
                 await self._roll_back(answer["transactions"], ended)
             elif answer["kind"] != "busy":
@@ -262,6 +267,11 @@ class InPlace:
         now = json.loads(await self._connection.fetchval(_SERVER))
         before, self._server = self._server, now
         return tuple(_changed(what, before.get(what), now[what]) for what in now if before.get(what) != now[what])
+
+
+def _lasts(session: Mapping[str, Any]) -> str:
+    application = f" ({session['application']})" if session["application"] else ""
+    return f"what session {session['pid']}{application} ran last stays with it: {session['query'].strip()}"
 
 
 def _changed(what: str, before: Any, now: Any) -> str:

@@ -12,7 +12,7 @@ from realstack.state.reset.units import NOT_OURS_TO_WATCH, OWN_SCHEMA, Unit, rea
 if TYPE_CHECKING:
     import asyncpg
 
-RESET_FORMAT = 1
+RESET_FORMAT = 2
 """Part of the name of every template with this schema inside. To be raised when what is installed changes."""
 
 _SEQUENCES = f"""
@@ -38,7 +38,8 @@ _HALF_WAY = ("CREATE INDEX", "DROP INDEX", "ALTER TABLE")
 _REINDEX_TELLS_SINCE = 17
 _REMEMBER = f"""
 INSERT INTO {OWN_SCHEMA}.known VALUES
-    ('large objects', {OWN_SCHEMA}.large_objects()), ('event triggers', {OWN_SCHEMA}.event_triggers());
+    ('large objects', {OWN_SCHEMA}.large_objects()), ('event triggers', {OWN_SCHEMA}.event_triggers()),
+    ('clustered indexes', {OWN_SCHEMA}.clustered());
 """  # noqa: S608 - our own constant
 
 
@@ -67,7 +68,8 @@ async def install(connection: asyncpg.Connection) -> list[Unit]:
             "SET LOCAL search_path = pg_catalog; SET LOCAL session_replication_role = replica;"
             # Without it PostgreSQL refuses a schema's name that begins with pg_.
             "SET LOCAL allow_system_table_mods = on; SET LOCAL check_function_bodies = off;"
-            f"CREATE SCHEMA {OWN_SCHEMA}; SET LOCAL {sql.RESETTING} = 'on'"
+            f"CREATE SCHEMA {OWN_SCHEMA}; GRANT USAGE ON SCHEMA {OWN_SCHEMA} TO PUBLIC;"
+            f"SET LOCAL {sql.RESETTING} = 'on'"
         )
         await connection.execute(files(__package__).joinpath("reset.sql").read_text(encoding="utf-8"))
         units = await read_units(connection)
@@ -84,6 +86,7 @@ async def _install_units(connection: asyncpg.Connection, units: list[Unit]) -> N
     )
     for unit in units:
         await connection.execute(sql.shadow(unit) + sql.triggers(unit) + sql.restoring(unit))
+    await connection.execute(sql.touched(units))
 
 
 async def _install_sequences(connection: asyncpg.Connection) -> None:

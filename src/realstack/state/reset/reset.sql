@@ -1,5 +1,5 @@
 -- What does not depend on the user's tables. Runs once, in the template; every copy has it.
-CREATE TABLE pg_realstack.dirty (unit int NOT NULL, whole boolean NOT NULL);
+CREATE TABLE pg_realstack.dirty (unit int NOT NULL); -- to be compared as a whole; else its log has what was touched
 CREATE TABLE pg_realstack.ddl (tag text, object text, query text, application text);
 CREATE TABLE pg_realstack.temporary (pid int, namespace oid);
 CREATE TABLE pg_realstack.units (
@@ -54,29 +54,48 @@ BEGIN
     END IF;
 END $$;
 
-CREATE FUNCTION pg_realstack.event_triggers() RETURNS text LANGUAGE sql AS $$
-SELECT coalesce(string_agg(concat_ws(' ', oid, evtname, evtenabled, evtfoid), ',' ORDER BY oid), '')
-FROM pg_catalog.pg_event_trigger
-$$;
+CREATE FUNCTION pg_realstack.event_triggers() RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN (
+        SELECT coalesce(string_agg(concat_ws(' ', oid, evtname, evtenabled, evtfoid), ',' ORDER BY oid), '')
+        FROM pg_catalog.pg_event_trigger);
+END $$;
 
-CREATE FUNCTION pg_realstack.large_objects() RETURNS text LANGUAGE sql AS $$
-SELECT concat_ws('/',
-    (SELECT md5(string_agg(concat_ws(' ', oid, xmin, ctid), ',' ORDER BY oid)) FROM pg_catalog.pg_largeobject_metadata),
-    (SELECT md5(string_agg(concat_ws(' ', loid, pageno, xmin, ctid), ',' ORDER BY loid, pageno))
-     FROM pg_catalog.pg_largeobject))
-$$;
+CREATE FUNCTION pg_realstack.large_objects() RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN (
+        SELECT concat_ws('/',
+            (SELECT md5(string_agg(concat_ws(' ', oid, xmin, ctid), ',' ORDER BY oid)) FROM pg_catalog.pg_largeobject_metadata),
+            (SELECT md5(string_agg(concat_ws(' ', loid, pageno, xmin, ctid), ',' ORDER BY loid, pageno))
+             FROM pg_catalog.pg_largeobject)));
+END $$;
+
+-- CLUSTER fires no event trigger, and is remembered for the next time.
+CREATE FUNCTION pg_realstack.clustered() RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN (SELECT coalesce(string_agg(indexrelid::text, ',' ORDER BY indexrelid), '') FROM pg_catalog.pg_index WHERE indisclustered);
+END $$;
 
 -- What no database of its own protects: roles, settings. A map from what it is to its value.
-CREATE FUNCTION pg_realstack.surroundings() RETURNS jsonb LANGUAGE sql AS $$
-SELECT jsonb_build_object(
-    'settings of this database', (
-        SELECT jsonb_agg(jsonb_build_array(setrole, setconfig) ORDER BY setrole)
-        FROM pg_catalog.pg_db_role_setting
-        WHERE setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())),
-    'rights and owner of this database', (
-        SELECT jsonb_build_array(datdba, datacl::text, datconnlimit, datallowconn)
-        FROM pg_catalog.pg_database WHERE datname = current_database()))
-$$;
+CREATE FUNCTION pg_realstack.surroundings() RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN (
+        SELECT jsonb_build_object(
+            'settings of this database', (
+                SELECT jsonb_agg(jsonb_build_array(setrole, setconfig) ORDER BY setrole)
+                FROM pg_catalog.pg_db_role_setting
+                WHERE setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())),
+            'rights and owner of this database', (
+                SELECT jsonb_build_array(datdba, datacl::text, datconnlimit, datallowconn)
+                FROM pg_catalog.pg_database WHERE datname = current_database()),
+            -- REASSIGN OWNED fires no event trigger. What the superuser who made the cluster owns cannot be reassigned.
+            'owners', (
+                SELECT jsonb_build_array(count(*), sum(hashtextextended(concat_ws(' ', classid, objid, refobjid, deptype), 0)))
+                FROM pg_catalog.pg_shdepend d
+                WHERE dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) AND NOT EXISTS (
+                    SELECT FROM pg_catalog.pg_class c
+                    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = d.objid AND c.relpersistence = 't'))));
+END $$;
 
 CREATE FUNCTION pg_realstack.server_wide() RETURNS jsonb LANGUAGE sql AS $$
 SELECT jsonb_build_object(
@@ -84,88 +103,113 @@ SELECT jsonb_build_object(
     'roles', (
         SELECT jsonb_object_agg(rolname, to_jsonb(r) - 'oid' - 'rolpassword') FROM pg_catalog.pg_roles r
         WHERE rolname !~ '^pg_'),
+    'settings of all roles', (
+        SELECT to_jsonb(setconfig) FROM pg_catalog.pg_db_role_setting WHERE setdatabase = 0 AND setrole = 0),
     'memberships', (
         SELECT jsonb_agg(jsonb_build_array(roleid, member, admin_option) ORDER BY roleid, member)
         FROM pg_catalog.pg_auth_members WHERE member >= 16384))
 $$;
 
 -- Changes with it, and costs a tenth.
-CREATE FUNCTION pg_realstack.server_mark() RETURNS text LANGUAGE sql AS $$
-SELECT concat_ws('/',
-    (SELECT concat(count(*), ' ', sum(xmin::text::bigint)) FROM pg_catalog.pg_authid),
-    (SELECT concat(count(*), ' ', sum(xmin::text::bigint)) FROM pg_catalog.pg_auth_members),
-    md5(pg_read_file('postgresql.auto.conf', 0, 1000000, true)))
-$$;
+CREATE FUNCTION pg_realstack.server_mark() RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN (
+        SELECT concat_ws('/',
+            (SELECT concat(count(*), ' ', sum(xmin::text::bigint)) FROM pg_catalog.pg_authid),
+            (SELECT concat(count(*), ' ', sum(xmin::text::bigint)) FROM pg_catalog.pg_auth_members),
+            (SELECT concat(count(*), ' ', sum(xmin::text::bigint)) FROM pg_catalog.pg_db_role_setting WHERE setdatabase = 0),
+            md5(pg_read_file('postgresql.auto.conf', 0, 1000000, true))));
+END $$;
 
-CREATE FUNCTION pg_realstack.busy() RETURNS jsonb LANGUAGE sql AS $$
-SELECT jsonb_agg(jsonb_build_object('pid', pid, 'state', state, 'query', left(query, 500),
-                                    'application', application_name))
-FROM pg_catalog.pg_stat_get_activity(NULL)
-WHERE datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
-  AND pid <> pg_backend_pid() AND xact_start IS NOT NULL AND backend_type = 'client backend'
-$$;
+-- Sessions that go on holding an advisory lock: the next test would wait for it.
+CREATE FUNCTION pg_realstack.locking() RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN (
+        SELECT jsonb_object_agg(pid, held) FROM (
+            SELECT pid, string_agg(CASE objsubid WHEN 1 THEN (classid::bigint << 32 | objid::bigint)::text
+                                                 ELSE concat_ws(', ', classid::int, objid::int) END, '; ' ORDER BY classid, objid) AS held
+            FROM pg_catalog.pg_locks
+            WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+              AND pid <> pg_backend_pid()
+            GROUP BY pid
+        ) AS holders);
+END $$;
 
-CREATE FUNCTION pg_realstack.reset(clean pg_lsn, around jsonb, server text) RETURNS jsonb LANGUAGE plpgsql AS $$
+-- `clean`: where the WAL was when the database was last known to be at the known state; `since`: the time of that look.
+CREATE FUNCTION pg_realstack.reset(clean pg_lsn, around jsonb, server text, since timestamptz) RETURNS jsonb
+LANGUAGE plpgsql AS $$
 DECLARE
+    looked timestamptz := clock_timestamp();
+    database oid := (SELECT oid FROM pg_database WHERE datname = current_database());
     here pg_lsn;
     found jsonb;
-    reasons jsonb;
+    others record;
+    locking jsonb;
     moved text[];
-    ended int[];
+    keeping int[];
     unit record;
     tables text[] := '{}';
-    server_changed boolean;
+    said jsonb;
 BEGIN
-    found := pg_realstack.busy();
-    IF found IS NOT NULL THEN RETURN jsonb_build_object('kind', 'busy', 'sessions', found); END IF;
+    -- Who is here beside us. `active`: whether anybody ran a statement since. `lasting`: sessions whose last statement
+    -- since then stays with them; nothing else tells of such a thing, and only its own session can take it back.
+    SELECT jsonb_agg(jsonb_build_object('pid', pid, 'state', state, 'query', left(query, 500),
+                                        'application', application_name)) FILTER (WHERE xact_start IS NOT NULL) AS busy,
+           bool_or(state_change IS NULL OR since IS NULL OR state_change >= since) AS active,
+           jsonb_agg(jsonb_build_object('pid', pid, 'query', left(query, 100), 'application', application_name)) FILTER (
+               WHERE (since IS NULL OR state_change >= since) AND query ~* '^\s*(listen\M|prepare\M(?!\s+transaction)|set\M(?!\s+(local|transaction|constraints)\M)|declare\M.*\mwith\s+hold\M)') AS lasting
+    INTO others FROM pg_stat_get_activity(NULL)
+    WHERE datid = database AND pid <> pg_backend_pid() AND backend_type = 'client backend';
+    IF others.busy IS NOT NULL THEN RETURN jsonb_build_object('kind', 'busy', 'sessions', others.busy); END IF;
 
+    IF others.active THEN
+        locking := pg_realstack.locking();
+        PERFORM pg_terminate_backend(pid::int) FROM jsonb_object_keys(locking) AS pid;
+    END IF;
     here := pg_current_wal_insert_lsn();
-    server_changed := pg_realstack.server_mark() <> server;
-    IF here = clean AND NOT server_changed THEN RETURN jsonb_build_object('kind', 'untouched', 'lsn', here); END IF;
+    said := jsonb_build_object('lsn', here, 'looked', looked, 'locking', locking, 'lasting', others.lasting,
+                               'server_changed', pg_realstack.server_mark() <> server);
+    IF here = clean THEN RETURN said || '{"kind": "untouched"}'; END IF;
 
-    found := (SELECT jsonb_agg(gid) FROM pg_prepared_xacts WHERE database = current_database());
-    IF found IS NOT NULL THEN RETURN jsonb_build_object('kind', 'prepared', 'transactions', found); END IF;
+    found := (SELECT jsonb_agg(gid) FROM pg_prepared_xacts WHERE pg_prepared_xacts.database = current_database());
+    IF found IS NOT NULL THEN RETURN said || jsonb_build_object('kind', 'prepared', 'transactions', found); END IF;
 
-    reasons := pg_realstack.beyond_repair(around);
-    IF reasons IS NOT NULL THEN RETURN jsonb_build_object(
-        'kind', 'needs_clone', 'reasons', reasons, 'server_changed', server_changed); END IF;
+    found := pg_realstack.beyond_repair(around);
+    IF found IS NOT NULL THEN RETURN said || jsonb_build_object('kind', 'needs_clone', 'reasons', found); END IF;
 
     FOR unit IN
-        SELECT u.unit, u.shown, bool_or(d.whole) AS whole FROM pg_realstack.dirty d JOIN pg_realstack.units u USING (unit)
+        SELECT u.unit, u.shown, bool_or(d.whole) AS whole
+        FROM (SELECT dirty.unit, true AS whole FROM pg_realstack.dirty
+              UNION ALL SELECT pg_realstack.touched(), false) AS d JOIN pg_realstack.units u USING (unit)
         GROUP BY u.unit ORDER BY u.unit
     LOOP
         EXECUTE format('SELECT pg_realstack.%I()', CASE WHEN unit.whole THEN 'compare_' ELSE 'restore_' END || unit.unit);
         tables := tables || unit.shown;
     END LOOP;
-    IF tables <> '{}' THEN
-        IF pg_relation_size('pg_realstack.dirty') > 262144 THEN TRUNCATE pg_realstack.dirty;
-        ELSE DELETE FROM pg_realstack.dirty; END IF;
-    END IF;
+    IF pg_relation_size('pg_realstack.dirty') > 262144 THEN TRUNCATE pg_realstack.dirty;
+    ELSE DELETE FROM pg_realstack.dirty; END IF;
 
     moved := array(SELECT pg_realstack.put_back(name) FROM pg_realstack.moved() AS name);
 
     IF EXISTS (SELECT FROM pg_realstack.temporary) THEN
         -- In two steps: the planner may ask a condition of WHERE before those beside it.
-        ended := array(
+        keeping := array(
             SELECT DISTINCT t.pid FROM pg_realstack.temporary t
             JOIN pg_class c ON c.relnamespace = t.namespace AND c.relpersistence = 't'
             JOIN pg_stat_get_activity(NULL) a ON a.pid = t.pid
-            WHERE a.datid = (SELECT oid FROM pg_database WHERE datname = current_database()));
-        PERFORM pg_terminate_backend(pid) FROM unnest(ended) AS pid;
+            WHERE a.datid = database);
+        PERFORM pg_terminate_backend(pid) FROM unnest(keeping) AS pid;
         DELETE FROM pg_realstack.temporary;
     END IF;
-
-    IF tables = '{}' AND moved = '{}' AND coalesce(ended, '{}') = '{}' THEN
-        RETURN jsonb_build_object('kind', 'untouched', 'lsn', here, 'server_changed', server_changed);
-    END IF;
-    RETURN jsonb_build_object('kind', 'restored', 'tables', tables, 'sequences', moved, 'ended', ended,
-                              'server_changed', server_changed);
+    RETURN said || jsonb_build_object('kind', CASE WHEN tables = '{}' AND moved = '{}' THEN 'untouched' ELSE 'restored' END,
+                                      'tables', tables, 'sequences', moved, 'keeping', keeping);
 END $$;
 
 -- Why the database cannot be brought back from inside; NULL if it can.
 CREATE FUNCTION pg_realstack.beyond_repair(around jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     reasons text[] := '{}';
+    now_around jsonb;
 BEGIN
     IF EXISTS (SELECT FROM pg_realstack.ddl) THEN
         reasons := array(SELECT DISTINCT concat(tag, ' of ' || object, ': ' || query) FROM pg_realstack.ddl LIMIT 20);
@@ -181,7 +225,14 @@ BEGIN
     IF pg_realstack.event_triggers() <> (SELECT value FROM pg_realstack.known WHERE name = 'event triggers') THEN
         reasons := reasons || 'event triggers were created, changed or dropped'::text;
     END IF;
-    IF pg_realstack.surroundings() <> around THEN
+    IF pg_realstack.clustered() <> (SELECT value FROM pg_realstack.known WHERE name = 'clustered indexes') THEN
+        reasons := reasons || 'CLUSTER: a table has another index to be clustered by'::text;
+    END IF;
+    now_around := pg_realstack.surroundings();
+    IF now_around -> 'owners' <> around -> 'owners' THEN
+        reasons := reasons || 'REASSIGN OWNED: owners of objects, or rights on them, were changed'::text;
+    END IF;
+    IF now_around - 'owners' <> around - 'owners' THEN
         reasons := reasons || 'ALTER DATABASE: its settings, rights or owner were changed'::text;
     END IF;
     RETURN CASE WHEN reasons <> '{}' THEN to_jsonb(reasons) END;

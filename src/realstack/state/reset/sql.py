@@ -1,8 +1,9 @@
 """The SQL of the reset, as text. Pure: made from units, run by the installer.
 
-Everything lies in a schema of its own. Per unit ``n``: ``s_n`` holds its rows as they are at the known state,
-``k_n`` the keys (or whole rows, where there is no key) that were touched since, ``log_n()`` fills it,
-``restore_n()`` puts the touched rows back, ``compare_n()`` the whole table.
+Everything lies in a schema of its own. Per unit ``n``: ``s_n`` holds its rows as they are at the known state, ``k_n``
+the keys (or whole rows, where there is no key) that were touched since. ``log_n_insert()`` and its like fill it,
+``restore_n()`` puts the touched rows back, ``compare_n()`` the whole table. ``touched()`` lists the units whose log is
+not empty, ``dirty`` those that have to be compared as a whole.
 """
 
 # ruff: noqa: S608 - SQL from names that are quoted is what this module is for
@@ -23,14 +24,18 @@ KEEP_BELOW_BYTES = 262144
 
 
 def shadow(unit: Unit) -> str:
-    """The unit's rows as they are now, and an empty log."""
-    key = _names(unit.key)
+    """The unit's rows as they are now, and an empty log.
+
+    The log is unlogged, as it is written by every statement of the test's. A server that crashes empties it, and cuts
+    off whoever would reset by it: then a fresh clone is asked for.
+    """
+    n, rows, key = unit.number, _from(unit), _names(unit.key)
     made = [
-        f"CREATE TABLE {OWN}.s_{unit.number} AS SELECT {_names(unit.columns)} FROM {_from(unit)}",
-        f"CREATE TABLE {OWN}.k_{unit.number} AS SELECT {key or _names(unit.columns)} FROM {_from(unit)} WITH NO DATA",
+        f"CREATE TABLE {OWN}.s_{n} AS SELECT {_names(unit.columns)} FROM {rows}",
+        f"CREATE UNLOGGED TABLE {OWN}.k_{n} AS SELECT {key or _names(unit.columns)} FROM {rows} WITH NO DATA",
     ]
     if unit.key:
-        made.append(f"CREATE UNIQUE INDEX ON {OWN}.s_{unit.number} ({key})")
+        made.append(f"CREATE UNIQUE INDEX ON {OWN}.s_{n} ({key})")
     return ";\n".join(made) + ";"
 
 
@@ -42,16 +47,16 @@ def triggers(unit: Unit) -> str:
 CREATE TRIGGER realstack_write AFTER INSERT OR UPDATE OR DELETE ON {{table}}
 FOR EACH STATEMENT EXECUTE FUNCTION {OWN}.mark_{n}();
 """
-    if not (unit.inherits or unit.blocked):
+    if has_log(unit):
         made.append(_logging(unit))
         row_triggers = f"""
 CREATE TRIGGER realstack_insert AFTER INSERT ON {{table}} REFERENCING NEW TABLE AS realstack_new
-FOR EACH STATEMENT EXECUTE FUNCTION {OWN}.log_{n}();
+FOR EACH STATEMENT EXECUTE FUNCTION {OWN}.log_{n}_insert();
 CREATE TRIGGER realstack_update AFTER UPDATE ON {{table}}
 REFERENCING OLD TABLE AS realstack_old NEW TABLE AS realstack_new
-FOR EACH STATEMENT EXECUTE FUNCTION {OWN}.log_{n}();
+FOR EACH STATEMENT EXECUTE FUNCTION {OWN}.log_{n}_update();
 CREATE TRIGGER realstack_delete AFTER DELETE ON {{table}} REFERENCING OLD TABLE AS realstack_old
-FOR EACH STATEMENT EXECUTE FUNCTION {OWN}.log_{n}();
+FOR EACH STATEMENT EXECUTE FUNCTION {OWN}.log_{n}_delete();
 """
     truncating = f"""
 CREATE TRIGGER realstack_truncate BEFORE TRUNCATE ON {{table}}
@@ -61,25 +66,40 @@ FOR EACH STATEMENT EXECUTE FUNCTION {OWN}.mark_{n}();
     return "\n".join(made)
 
 
+def has_log(unit: Unit) -> bool:
+    """Whether touched rows are noted one by one, or the unit as a whole."""
+    return not (unit.inherits or unit.blocked)
+
+
+def touched(units: Iterable[Unit]) -> str:
+    """A function that lists the units with a row in their log."""
+    looks = [
+        f"SELECT {unit.number} WHERE EXISTS (SELECT FROM {OWN}.k_{unit.number})" for unit in units if has_log(unit)
+    ]
+    return _listing("touched", "int", looks)
+
+
 def _logging(unit: Unit) -> str:
-    into = f"INSERT INTO {OWN}.k_{unit.number}"
+    """Run by each of the test's statements, so nothing is in them that can be left out.
+
+    Whoever writes may write the log too: to become its owner first would cost more than the writing. Nor do they ask
+    whether it is the reset that writes: it empties the log behind itself.
+    """
     columns = _names(unit.key or unit.columns)
     old, new = f"SELECT {columns} FROM realstack_old", f"SELECT {columns} FROM realstack_new"
-    return f"""
-CREATE FUNCTION {OWN}.log_{unit.number}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $body$
+    made = [f"GRANT INSERT ON {OWN}.k_{unit.number} TO PUBLIC;"]
+    for event, rows in (("insert", new), ("update", f"{old} UNION ALL {new}"), ("delete", old)):
+        made.append(f"""
+CREATE FUNCTION {OWN}.log_{unit.number}_{event}() RETURNS trigger LANGUAGE plpgsql AS $body$
 BEGIN
-    {_GUARD}
-    IF TG_OP {_EQ} 'INSERT' THEN {into} {new};
-    ELSIF TG_OP {_EQ} 'DELETE' THEN {into} {old};
-    ELSE {into} {old} UNION ALL {new};
-    END IF;
-    IF FOUND THEN INSERT INTO {OWN}.dirty VALUES ({unit.number}, false); END IF;
+    INSERT INTO {OWN}.k_{unit.number} {rows};
     RETURN NULL;
-END $body$;"""
+END $body$;""")
+    return "".join(made)
 
 
 def _marking(unit: Unit) -> str:
-    rows = ", ".join(f"({number}, true)" for number in (unit.family or (unit.number,)))
+    rows = ", ".join(f"({number})" for number in (unit.family or (unit.number,)))
     return f"""
 CREATE FUNCTION {OWN}.mark_{unit.number}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $body$
 BEGIN
@@ -173,9 +193,13 @@ def sequences_moved(baseline: Iterable[tuple[str, int, bool]]) -> str:
         f"WHERE last_value <> {last} OR is_called <> {str(called).lower()}"
         for name, last, called in baseline
     ]
-    body = "\nUNION ALL ".join(looks) if looks else "SELECT NULL::text WHERE false"
+    return _listing("moved", "text", looks)
+
+
+def _listing(name: str, kind: str, looks: list[str]) -> str:
+    body = "\nUNION ALL ".join(looks) if looks else f"SELECT NULL::{kind} WHERE false"
     return f"""
-CREATE FUNCTION {OWN}.moved() RETURNS SETOF text LANGUAGE plpgsql AS $body$
+CREATE FUNCTION {OWN}.{name}() RETURNS SETOF {kind} LANGUAGE plpgsql AS $body$
 BEGIN
     RETURN QUERY {body};
 END $body$;"""
