@@ -30,6 +30,7 @@ from realstack.registry import new_run_id
 from realstack.services import service
 from realstack.services.postgres import connect_arguments
 from realstack.state.reset import InPlace, install
+from realstack.watchdog import Watchdog
 
 PLAIN, WATCHED, CLONE, PLAIN_CLONE = "bench_plain", "bench_watched", "bench_clone", "bench_plain_clone"
 WRITTEN = 3
@@ -56,6 +57,7 @@ async def server() -> AsyncIterator[Endpoint]:
     spec = ServiceSpec("postgres", "postgres", "postgres", 5432, environment={"POSTGRES_PASSWORD": "bench"})
     run = Run(new_run_id(), folder, os.getpid(), own.create_time(), "benchmark")
     kind = service("postgres")
+    watchdog = Watchdog(run)  # for the case that the benchmark is killed
     try:
         async with Embedded({"postgres": kind.recipe(spec)}).running([spec], run) as running:
             process = running["postgres"]
@@ -65,6 +67,7 @@ async def server() -> AsyncIterator[Endpoint]:
             )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        watchdog.done()
 
 
 class Bench:
