@@ -295,7 +295,12 @@ class Session:
             why_not = why_not_attach(settings, record)
             if why_not is None:
                 return self._loop.run(attach(settings, record))
-        if self._keep_failed and why_not is None:
+        if self._keep_failed:
+            if why_not is not None:
+                raise RealstackError(
+                    f"databases of failed tests are to be kept, and what is up is of no use for that: {why_not}.",
+                    remedy="`realstack down`, then run the tests again.",
+                )
             record, started = ensure_kept(
                 up_name(settings), settings, overrides=self._overrides, listen=self.events.append
             )

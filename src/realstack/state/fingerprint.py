@@ -129,31 +129,6 @@ async def _rows(connection: asyncpg.Connection, looks: list[str]) -> dict[str, s
     return {name: text for look in looks for name, text in await connection.fetch(look)}
 
 
-async def verify(endpoint: Endpoint, known: Fingerprint, *, rows: int = 5) -> list[str]:
-    """What of the database is not as in ``known``, a line each; the first ``rows`` rows of each table that differs.
-
-    Rows can be shown where the database can be reset in place: it has the known state beside it.
-    """
-    import asyncpg
-
-    connection = await asyncpg.connect(**connect_arguments(endpoint))
-    try:
-        lines = known.difference(await fingerprint(connection))
-        if any(line.startswith("rows ") for line in lines):
-            lines.extend(await _rows_that_differ(connection, rows))
-    finally:
-        await connection.close()
-    return lines
-
-
-async def _rows_that_differ(connection: asyncpg.Connection, rows: int) -> list[str]:
-    from realstack.state.reset.difference import read_differences
-
-    if not await connection.fetchval("SELECT to_regclass('pg_realstack.units') IS NOT NULL"):
-        return []
-    return (await read_differences(connection)).rows(rows)
-
-
 @asynccontextmanager
 async def _reading(of: Endpoint | asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
     import asyncpg

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from realstack.model import Endpoint
 from realstack.state.catalog import Table, advance_sequences, find_table, no_such_column, no_such_table
-from realstack.state.report import notes_of, one_line, remedy_for
-from realstack.state.seed_rows import Row, RowWriter, Target
+from realstack.state.seed_rows import Row, RowWriter, Target, one_transaction
 from realstack.state.source_process import run_source
 from realstack.state.sources import Step, shown_path
 
@@ -46,7 +45,6 @@ async def apply_factory(connection: asyncpg.Connection, step: Step, endpoint: En
 
 
 async def _insert(connection: asyncpg.Connection, step: Step, root: Path, lines: list[dict[str, Any]]) -> None:
-    import asyncpg
 
     rows = _rows(lines, step, root)
     tables: dict[str, Table] = {}
@@ -63,22 +61,9 @@ async def _insert(connection: asyncpg.Connection, step: Step, root: Path, lines:
                 raise no_such_column(step.phase.error, row.where, tables[name], column)
         of_table.setdefault(name, []).append(row)
     writer = RowWriter(connection, step.phase.error)
-    transaction = connection.transaction()
-    await transaction.start()
-    try:
+    async with one_transaction(connection, step):
         for name in await _parents_first(connection, tables):
             await writer.insert(tables[name], of_table[name])
-    except BaseException:
-        await transaction.rollback()
-        raise
-    try:
-        await transaction.commit()
-    except asyncpg.PostgresError as problem:  # deferred constraints
-        raise step.phase.error(
-            f"{step.shown}: at the commit of its rows: {one_line(problem)}",
-            details=notes_of(problem),
-            remedy=remedy_for(problem),
-        ) from problem
 
 
 def _rows(lines: Sequence[Mapping[str, Any]], step: Step, root: Path) -> list[Row]:

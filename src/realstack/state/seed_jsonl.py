@@ -6,8 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from realstack.state.catalog import no_such_column
-from realstack.state.report import notes_of, one_line, remedy_for
-from realstack.state.seed_rows import Row, RowWriter, table_of_file
+from realstack.state.seed_rows import Row, RowWriter, one_transaction, table_of_file
 from realstack.state.sources import Step
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ async def apply_jsonl(connection: asyncpg.Connection, step: Step) -> None:
 
     :raises RealstackError: of the step's phase; the table or a column is missing, or a row does not fit.
     """
-    import asyncpg
 
     rows = _rows(step)
     table = await table_of_file(connection, step)
@@ -27,21 +25,8 @@ async def apply_jsonl(connection: asyncpg.Connection, step: Step) -> None:
         for column in row.values:
             if column not in table.columns:
                 raise no_such_column(step.phase.error, row.where, table, column)
-    transaction = connection.transaction()
-    await transaction.start()
-    try:
+    async with one_transaction(connection, step):
         await RowWriter(connection, step.phase.error).insert(table, rows)
-    except BaseException:
-        await transaction.rollback()
-        raise
-    try:
-        await transaction.commit()
-    except asyncpg.PostgresError as problem:  # deferred constraints
-        raise step.phase.error(
-            f"{step.shown}: at the commit of its rows: {one_line(problem)}",
-            details=notes_of(problem),
-            remedy=remedy_for(problem),
-        ) from problem
 
 
 def _rows(step: Step) -> list[Row]:

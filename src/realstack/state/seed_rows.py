@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,31 @@ _PRIMARY_KEY = """
 SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
 WHERE i.indrelid = to_regclass($1) AND i.indisprimary
 """
+
+
+@asynccontextmanager
+async def one_transaction(connection: asyncpg.Connection, step: Step) -> AsyncIterator[None]:
+    """All rows of a source, or none. What only the commit checks, such as a deferred constraint, is told as its.
+
+    :raises MigrationFailed, SeedFailed: the commit fails; by the step's phase.
+    """
+    import asyncpg
+
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        yield
+    except BaseException:
+        await transaction.rollback()
+        raise
+    try:
+        await transaction.commit()
+    except asyncpg.PostgresError as problem:
+        raise step.phase.error(
+            f"{step.shown}: at the commit of its rows: {one_line(problem)}",
+            details=notes_of(problem),
+            remedy=remedy_for(problem),
+        ) from problem
 
 
 class Target:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from realstack.state.catalog import Table, find_table, no_such_column, no_such_table
-from realstack.state.report import notes_of, one_line, remedy_for
-from realstack.state.seed_rows import Json, Lookup, Row, RowWriter, Target
+from realstack.state.seed_rows import Json, Lookup, Row, RowWriter, Target, one_transaction
 from realstack.state.sources import Step
 from realstack.state.yaml_nodes import At, is_null, jsonable
 
@@ -29,7 +28,6 @@ async def apply_yaml(connection: asyncpg.Connection, step: Step) -> None:
 
     :raises RealstackError: of the step's phase; a table or a column is missing, or a row does not fit.
     """
-    import asyncpg
 
     at = At(step.shown, step.phase.error, now=step.now)
     root = at.root(step.path)
@@ -37,24 +35,15 @@ async def apply_yaml(connection: asyncpg.Connection, step: Step) -> None:
         return
     file = _File(at, root)
     writer = RowWriter(connection, step.phase.error)
-    transaction = connection.transaction()
-    await transaction.start()
-    for key, node in at.pairs(root):
-        if key.value == DEFERRED:
-            await _defer(connection, at, node)
-            continue
-        table = await find_table(connection, key.value)
-        if table is None:
-            raise await no_such_table(connection, at.error, at.where(key), key.value)
-        await writer.insert(table, file.rows(table, node))
-    try:
-        await transaction.commit()
-    except asyncpg.PostgresError as problem:  # deferred constraints
-        raise at.error(
-            f"{step.shown}: at the commit of its rows: {one_line(problem)}",
-            details=notes_of(problem),
-            remedy=remedy_for(problem),
-        ) from problem
+    async with one_transaction(connection, step):
+        for key, node in at.pairs(root):
+            if key.value == DEFERRED:
+                await _defer(connection, at, node)
+                continue
+            table = await find_table(connection, key.value)
+            if table is None:
+                raise await no_such_table(connection, at.error, at.where(key), key.value)
+            await writer.insert(table, file.rows(table, node))
 
 
 async def _defer(connection: asyncpg.Connection, at: At, node: yaml.Node) -> None:

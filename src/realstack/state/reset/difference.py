@@ -27,9 +27,6 @@ FROM (SELECT unit FROM pg_realstack.dirty UNION SELECT pg_realstack.touched()) d
 WHERE to_regclass(format('%I.%I', u.schema, u.name)) IS NOT NULL
 GROUP BY u.unit ORDER BY u.shown
 """
-_ALL = _TOUCHED.replace(
-    "(SELECT unit FROM pg_realstack.dirty UNION SELECT pg_realstack.touched()) d JOIN ", ""
-).replace("units u USING (unit)", "units u")
 _SEQUENCES = """
 SELECT name, shown, last_value, is_called FROM pg_realstack.sequences WHERE name IN (SELECT pg_realstack.moved())
 ORDER BY shown
@@ -44,17 +41,8 @@ WHERE d.adrelid = to_regclass($1)
 
 async def read_changes(connection: asyncpg.Connection) -> Changes:
     """What was committed since the database was at the known state; it must be resettable in place."""
-    return await _read(connection, _TOUCHED)
-
-
-async def read_differences(connection: asyncpg.Connection) -> Changes:
-    """As :func:`read_changes`, but whatever the log says: every table is compared with what it was."""
-    return await _read(connection, _ALL)
-
-
-async def _read(connection: asyncpg.Connection, which: str) -> Changes:
     tables = {}
-    for unit in await connection.fetch(which):
+    for unit in await connection.fetch(_TOUCHED):
         changed = await _changes_of(connection, unit)
         if changed.counts():
             tables[unit["shown"]] = changed
