@@ -29,11 +29,16 @@ from realstack.readiness import until_ready
 from realstack.registry import new_run_id
 from realstack.services import service
 from realstack.services.postgres import connect_arguments
+from realstack.state.clones import Databases
+from realstack.state.pool import WarmPool
 from realstack.state.reset import InPlace, install
+from realstack.state.template import Template
 from realstack.watchdog import Watchdog
 
 PLAIN, WATCHED, CLONE, PLAIN_CLONE = "bench_plain", "bench_watched", "bench_clone", "bench_plain_clone"
 WRITTEN = 3
+TEST_TAKES_S = 0.05
+"""What the pool has to make the next one ready."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +218,36 @@ async def slow_ways(
     note("truncate + reseed", await took(reseed))
 
 
+async def handed_out(endpoint: Endpoint, rounds: int) -> dict[str, float]:
+    """What a test waits for a database of its own from the pool, and for its first query there."""
+    databases = Databases(endpoint, Template(PLAIN, "bench", False, 0.0), "bench", new_run_id())
+    pool = WarmPool(databases)
+    waits: list[float] = []
+    queries: list[float] = []
+    try:
+        pool.give_back(await pool.lend())
+        for _ in range(rounds):
+            await asyncio.sleep(TEST_TAKES_S)
+            began = time.perf_counter()
+            lent = await pool.lend()
+            waits.append((time.perf_counter() - began) * 1000)
+            queries.append(await took(lambda: _first_query(lent)))  # noqa: B023
+            pool.give_back(lent)
+    finally:
+        await pool.close()
+        await databases.close()
+    return {
+        "handed out by the pool": statistics.median(waits),
+        "connect and first query in it": statistics.median(queries),
+    }
+
+
+async def _first_query(lent: Endpoint) -> None:
+    connection = await asyncpg.connect(**connect_arguments(lent))
+    await connection.fetch("SELECT * FROM t0 WHERE id < 5")
+    await connection.close()
+
+
 async def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -221,7 +256,10 @@ async def main() -> None:
     chosen = parser.parse_args()
     async with server() as endpoint:
         print(f"PostgreSQL {endpoint.version}, medians of {chosen.rounds} rounds, ms")
-        found = {name: await measure(endpoint, SIZES[name], chosen.rounds) for name in chosen.sizes}
+        found = {}
+        for name in chosen.sizes:
+            found[name] = await measure(endpoint, SIZES[name], chosen.rounds)
+            found[name].update(await handed_out(endpoint, max(5, chosen.rounds // 4)))
     width = max(len(name) for figures in found.values() for name in figures)
     print(" " * width, *(f"{name:>9}" for name in found))
     for name in next(iter(found.values())):
