@@ -245,21 +245,27 @@ def _public(record: registry.Record) -> dict[str, Any]:
 
 def _run(command: Sequence[str], variables: Mapping[str, str]) -> int:
     """The command's exit code. Signals are the command's to handle; we wait for its end, and clean up after it."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def pass_on(number: int, frame: object) -> None:
+        for process in running:
+            process.send_signal(number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Ctrl-C reaches the command from the terminal, as it does us. An exception in the middle of the wait would lose the
+    # exit code of a command that the same Ctrl-C has just ended. Where it is ignored altogether, it stays so.
+    if before[signal.SIGINT] is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda number, frame: None)
+    signal.signal(signal.SIGTERM, pass_on)
     try:
-        process = subprocess.Popen(command, env={**os.environ, **variables})
+        running.append(subprocess.Popen(command, env={**os.environ, **variables}))
+        code = running[0].wait()
     except OSError as problem:
         raise RealstackError(f"{command[0]} could not be run: {problem.strerror}.", remedy="correct it.") from problem
-    # Ctrl-C reaches the command from the terminal, as it does us; a SIGTERM reaches us alone
-    before = signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
-    try:
-        while True:
-            try:
-                code = process.wait()
-            except KeyboardInterrupt:
-                continue
-            return 128 - code if code < 0 else code
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 128 - code if code < 0 else code
 
 
 def _dotenv(value: str) -> str:

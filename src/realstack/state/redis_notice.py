@@ -87,6 +87,9 @@ class ServerWatch:
             said.append(f"FLUSHDB emptied the one database, of other workers too, {_WHO}")
         if calls["flushall"] > old_calls["flushall"]:
             said.append(f"FLUSHALL emptied every database of the server, those of other workers too, {_WHO}")
+        elif swaps < old_swaps and calls["swapdb"] - old_calls["swapdb"] <= 1:
+            # No swap but our own last one. A memory limit with a policy that evicts takes our keys too.
+            said.append(f"realstack's own keys in database 0 were lost: evicted, or by FLUSHDB or SWAPDB there, {_WHO}")
         elif calls["swapdb"] - swaps > old_calls["swapdb"] - old_swaps:
             said.append(f"SWAPDB exchanged two databases, maybe another worker's, {_WHO}")
         if calls["script|flush"] > old_calls["script|flush"]:

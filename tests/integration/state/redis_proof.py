@@ -194,6 +194,8 @@ class _Happened:
     server: bool = False
     harm: bool = False
     """Other databases were touched: leases and counters may be gone."""
+    evicts: bool = False
+    """A memory limit may have evicted any key, leases and counters too."""
     slow: bool = False
     """The clone or the sealed copy may be gone: the slow way is the right one."""
     waits_for: set[str] = field(default_factory=set)
@@ -297,7 +299,7 @@ class Proof:
         try:
             return await self.lender.reset(self._lent)
         except NotOurs:
-            assert self._happened.harm  # its lease went with database 0
+            assert self._happened.harm or self._happened.evicts  # its lease went with database 0, or was evicted
             self._lent = await self.lender.lend()
             assert self.lender.last_reset
             for session in self._sessions:
@@ -376,6 +378,9 @@ class Proof:
         if step.kind in ("server", "refusing"):
             happened.server = True
             happened.may_be_told |= {"CONFIG", "ACL", "functions"}
+        if step.kind == "refusing":
+            happened.evicts = True
+            happened.may_be_told.add("own keys")
         if isinstance(answer, Refused):
             return
         match words:
@@ -417,7 +422,7 @@ class Proof:
             told.add(word)
         elif not told & {"FLUSHALL", "RESETSTAT"}:
             told.add(word)
-        self._happened.may_be_told |= {"FLUSHALL", "SWAPDB"}
+        self._happened.may_be_told |= {"FLUSHALL", "SWAPDB", "own keys"}
 
     def _of_connections(self) -> None:
         """What the lent database's connections are in the midst of now."""
