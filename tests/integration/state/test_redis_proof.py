@@ -40,7 +40,15 @@ SEQUENCES = int(os.environ.get("REALSTACK_SEQUENCES", "300"))
 PER_SEED = 25
 DECLARATION = Path(__file__).parents[3] / "docker-compose.test.yml"
 
-AT_FIRST = {"maxmemory": "0", "min-replicas-to-write": "0", "hz": "10", "notify-keyspace-events": ""}
+AT_FIRST = {
+    "maxmemory": "0",
+    "maxmemory-policy": "noeviction",
+    "maxmemory-samples": "5",
+    "min-replicas-to-write": "0",
+    "hz": "10",
+    "set-max-intset-entries": "512",
+    "notify-keyspace-events": "",
+}
 """What a planted bug may have left otherwise, and another test would miss."""
 
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -75,9 +83,10 @@ KINDS: dict[str, tuple[Callable[[Endpoint, RedisPlan], Any], tuple[str, ...], bo
 
 
 @pytest.fixture
-def flushed(redis_server: Endpoint) -> Endpoint:
+def flushed(redis_server: Endpoint) -> Iterator[Endpoint]:
     begin_anew(redis_server)
-    return redis_server
+    yield redis_server
+    begin_anew(redis_server)  # planted bugs leave settings and users to the tests that follow
 
 
 def begin_anew(server: Endpoint) -> None:
@@ -87,6 +96,7 @@ def begin_anew(server: Endpoint) -> None:
                 await control.config_set(name, value)
             await control.function_flush()
             await control.acl_deluser("eve")
+            await control.execute_command("ACL", "SETUSER", "default", "~*", "&*", "+@all")
             await control.flushall()
             await control.set("realstack:mark", "{}")
 
