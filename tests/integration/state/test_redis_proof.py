@@ -96,7 +96,7 @@ def begin_anew(server: Endpoint) -> None:
                 await control.config_set(name, value)
             await control.function_flush()
             await control.acl_deluser("eve")
-            await control.execute_command("ACL", "SETUSER", "default", "~*", "&*", "+@all")
+            await control.acl_setuser("default", enabled=True, keys=["*"], channels=["*"], categories=["+@all"])
             await control.flushall()
             await control.set("realstack:mark", "{}")
 
