@@ -8,11 +8,12 @@ worker is at work, and told otherwise.
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from realstack.state.redis_leases import OUR_NAME, Leases
-from realstack.state.redis_scripts import CHANGING, COUNT, COUNT_WHERE_SHARED, COUNTED, EMPTIES_ALL
+from realstack.state.redis_scripts import CHANGING, COUNT, COUNT_WHERE_SHARED, COUNTED, EMPTIES_ALL, SWAPS
 
 CLIENTS = ("CLIENT", "LIST")
 _RESET = "config|resetstat"
@@ -42,6 +43,7 @@ class ServerWatch:
         self.shares_database = shares_database
         self.counting = COUNT_WHERE_SHARED if shares_database else COUNT
         self._counted = (COUNTED[0], EMPTIES_ALL, *COUNTED[1:]) if shares_database else COUNTED
+        self._swaps = leases.endpoint.provider != "external" and not shares_database
         self._counts: list[int] | None = None
         self._before = _ServerWide()
         self._clients: dict[str, dict[str, str]] = {}
@@ -52,9 +54,19 @@ class ServerWatch:
 
         try:
             self._before = await _server_wide(self.leases.control)
+            await self._count_swaps()
             self._counts = _numbers(await self.leases.control.eval(self.counting, 0))
         except RedisError:
             self._counts = None
+
+    async def _count_swaps(self) -> None:
+        """Begin to count realstack's own swaps, unless that has begun; a server that refuses to write is told of."""
+        from redis.exceptions import ResponseError
+
+        if not self._swaps:
+            return
+        with contextlib.suppress(ResponseError):
+            await self.leases.control.set(SWAPS, time.time_ns() // 1000, nx=True)
 
     @property
     def is_on(self) -> bool:
@@ -83,19 +95,25 @@ class ServerWatch:
         if restarted:
             said.append(f"CONFIG RESETSTAT or a restart set the server's counters back, {_WHO}")
             old_calls, old_swaps = dict.fromkeys(self._counted, 0), swaps - calls["swapdb"]
+        swapped, ours = calls["swapdb"] - old_calls["swapdb"], swaps - old_swaps
+        lost = self._swaps and (swaps == 0 or not 0 <= ours <= swapped)
         if calls.get(EMPTIES_ALL, 0) > old_calls.get(EMPTIES_ALL, 0):
             said.append(f"FLUSHDB emptied the one database, of other workers too, {_WHO}")
         if calls["flushall"] > old_calls["flushall"]:
             said.append(f"FLUSHALL emptied every database of the server, those of other workers too, {_WHO}")
-        elif swaps < old_swaps and calls["swapdb"] - old_calls["swapdb"] <= 1:
-            # No swap but our own last one. A memory limit with a policy that evicts takes our keys too.
+        elif lost:
+            # A memory limit with a policy that evicts takes our keys too. Whose the swaps were is lost with them.
             said.append(f"realstack's own keys in database 0 were lost: evicted, or by FLUSHDB or SWAPDB there, {_WHO}")
-        elif calls["swapdb"] - swaps > old_calls["swapdb"] - old_swaps:
+        elif swapped > ours:
             said.append(f"SWAPDB exchanged two databases, maybe another worker's, {_WHO}")
         if calls["script|flush"] > old_calls["script|flush"]:
             said.append(f"SCRIPT FLUSH emptied the server's cache of scripts, {_WHO}")
-        if restarted or any(calls[name] > old_calls[name] for name in CHANGING):
+        changed = restarted or any(calls[name] > old_calls[name] for name in CHANGING)
+        if changed:
             said += await self._server_wide_put_right(at_any_rate=at_any_rate)
+        if lost:
+            await self._count_swaps()
+        if lost or changed:
             self._counts = _numbers(await self.leases.control.eval(self.counting, 0))  # our own commands count too
         return said
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 SEAL = "realstack:seal"
 """The key that marks a sealed copy of a seed, or a finished clone of one, inside of its own database."""
 SWAPS = "realstack:swaps"
-"""How many SWAPDB were realstack's own."""
+"""The key that counts realstack's own SWAPDB, from the instant in microseconds at which the counting began: a count
+that was lost and begun anew can never be taken for the old one."""
 
 COUNTED = (
     "flushall",
@@ -73,8 +74,8 @@ end
 """
 
 COUNT = f"{_COUNTS}\nreturn counts()"
-"""Database 0. Answers with the number of realstack's own swaps and of scripts, then the calls of each of
-:data:`COUNTED`."""
+"""Database 0. Answers with the count of realstack's own swaps (0 if it is lost) and of scripts, then the calls of each
+of :data:`COUNTED`."""
 
 COUNT_WHERE_SHARED = f"{_counting((*COUNTED[:1], EMPTIES_ALL, *COUNTED[1:]))}\nreturn counts()"
 """The same, with :data:`EMPTIES_ALL` behind the first."""
@@ -92,7 +93,7 @@ redis.call('SELECT', ARGV[6])
 redis.call('DEL', '{SEAL}')
 redis.call('SWAPDB', ARGV[5], ARGV[6])
 redis.call('SELECT', '0')
-redis.call('INCR', '{SWAPS}')
+if redis.call('EXISTS', '{SWAPS}') == 1 then redis.call('INCR', '{SWAPS}') end
 return {{'swapped', counted, renew_ttls(ARGV[5], KEYS[3], tonumber(ARGV[9]))}}
 """
 """KEYS: both leases, the seed's TTLs. ARGV: the leases as they are, as they shall be, the lent and the clone's

@@ -342,7 +342,8 @@ class Proof:
     def _numbers(self) -> Mapping[str, str]:
         state: Any = self.lender
         sealed = state._sealed.number if getattr(state, "_sealed", None) else 4095
-        clones = [clone.number for clone in getattr(state, "_clones", {}).values()] or [4094]
+        # One that is only about to be made has no number yet, and 0 is where realstack's own keys are.
+        clones = [clone.number for clone in getattr(state, "_clones", {}).values() if clone.number] or [4094]
         return {"own": self._number, "sealed": str(sealed), "clone": str(clones[0])}
 
     async def _waits(self, session: Socket, step: Step) -> bool:
@@ -378,8 +379,7 @@ class Proof:
         if step.kind in ("server", "refusing"):
             happened.server = True
             happened.may_be_told |= {"CONFIG", "ACL", "functions"}
-        if step.kind in ("others", "refusing"):
-            # A clone that is only about to be made has the number 0 still, where realstack's own keys are.
+        if step.kind == "refusing":
             happened.evicts = True
             happened.may_be_told.add("own keys")
         if isinstance(answer, Refused):
