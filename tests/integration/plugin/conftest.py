@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 SCHEMA = "CREATE TABLE users (id int PRIMARY KEY, name text NOT NULL);"
@@ -26,6 +27,10 @@ addopts = ["--strict-markers"]
 asyncio_default_fixture_loop_scope = "function"
 {ini}
 """
+
+
+CACHES = platformdirs.user_cache_path().absolute()
+"""As it is before pytester gives each test another HOME: the clusters in it are made once, not by every inner run."""
 
 
 class Project:
@@ -61,7 +66,10 @@ def project(
     pytester: pytest.Pytester, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Project:
     monkeypatch.setenv("REALSTACK_HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(CACHES))
     for name in ("REALSTACK_PROVIDER", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_TESTRUNUID", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly")  # but where a test asks for it
+    # Only what a test asks for is loaded: every plugin of the environment costs each inner run its import.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p realstack -p asyncio -p anyio -p xdist")
     return Project(pytester)
