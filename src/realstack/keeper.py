@@ -119,7 +119,7 @@ def end(record: registry.Record, *, within_s: float = 20.0) -> bool:
         os.kill(record.run.owner_pid, signal.SIGTERM)
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
-        if not record.owner_lives() and not record.path.exists() and not record.run.folder.exists():
+        if not record.owner_lives() and not record.path.exists() and not record.run.folder.is_dir():
             return True
         time.sleep(0.02)
     return False
