@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from realstack.model import Run, ServiceSpec
+from realstack.providers.scratch import tmpfs_with_room
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background job ignores Ctrl-C, and so would everything that the tests start and interrupt.
@@ -22,7 +23,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.fixture
 def run() -> Iterator[Run]:
     """A run whose folder other users may enter: pytest's own ``tmp_path`` is closed to them."""
-    folder = Path(tempfile.mkdtemp(prefix="realstack-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="realstack-test-", dir=tmpfs_with_room(512 * 1024 * 1024)))
     folder.chmod(0o711)
     yield run_in(folder)
     shutil.rmtree(folder)
