@@ -31,9 +31,10 @@ e2e: $(STAMP) ## Run the end-to-end tests on real Postgres, real Redis and the f
 smoke: $(STAMP) ## Run the smoke tests against the local target.
 	$(BIN)/pytest tests/smoke $(ARGS)
 
+# Two at a time, each file in one process: servers are started once for a file. `make test ARGS="-n 0 --pdb"`: one.
 .PHONY: test
 test: $(STAMP) ## Run every test.
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 SEQUENCES ?= 10000
 ON ?= 15 17 18

@@ -102,6 +102,7 @@ TEMPLATES: dict[str, tuple[tuple[str, ...], ...]] = {
     "server": _SERVER,
     "refusing": _REFUSING,
     "whole": _WHOLE,
+    "sealed": (("SWAPDB", "own", "sealed"),),
     "connection": _CONNECTION,
     "others": _INTO_OTHERS,
 }
