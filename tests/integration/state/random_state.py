@@ -233,6 +233,7 @@ def _step(schema: Schema, session: int, kind: str, name: str, choice: int, i: in
     choices = {
         "transaction": TRANSACTION,
         "sequence": SEQUENCE,
+        "ahead": SEQUENCE[:2],
         "truncate": (f"truncate {name}", f"truncate {name} cascade", f"truncate {name} restart identity cascade"),
         "role": ("set session_replication_role = replica", "set session_replication_role = origin"),
         "many": (f"insert into {name} (n) select i from generate_series(100, 400) i",),
@@ -257,11 +258,13 @@ TRANSACTION = (
     "set constraints all deferred",
 )
 SEQUENCE = (
-    "select nextval('free_sequence')",
-    "select setval('free_sequence', 40, false)",
+    "select setval('hidden_id_seq', 3), nextval('hidden_id_seq')",
     "select nextval('hidden_id_seq')",
     "select setval('hidden_id_seq', 2)",
+    "select nextval('free_sequence')",
+    "select setval('free_sequence', 40, false)",
     "select nextval('waiting_sequence')",
+    "select setval('waiting_sequence', 1)",
 )
 SPECIAL = (
     "insert into nothing default values",

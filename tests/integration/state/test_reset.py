@@ -172,6 +172,20 @@ async def test_what_only_reads_leaves_the_database_untouched(lent: Endpoint, app
         assert (await in_place.reset()).kind == "untouched"
 
 
+async def test_a_sequence_that_a_test_has_set_and_used_up_to_where_it_was_is_watched_as_before(
+    lent: Endpoint, app: asyncpg.Connection
+) -> None:
+    """The server logs 32 numbers ahead of their use, and taking one of those writes no WAL."""
+    async with InPlace(lent) as in_place:
+        before = await seen(app)
+        await app.execute("select setval('users_id_seq', 29); select nextval('users_id_seq')")
+        assert await seen(app) == before
+        await in_place.reset()
+        await app.execute("select nextval('users_id_seq')")
+        assert (await in_place.reset()).sequences == ("users_id_seq",)
+        assert await seen(app) == before
+
+
 async def test_numbers_that_a_session_holds_in_its_cache_are_forgotten(lent: Endpoint, app: asyncpg.Connection) -> None:
     async with InPlace(lent) as in_place:
         assert await app.fetchval("select nextval('cached')") == 1

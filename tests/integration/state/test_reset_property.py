@@ -95,6 +95,7 @@ BUGS = {
     "sequences stay where they are": Bug(r"PERFORM setval[^;]*;", shown_by=("sequence",)),
     "whether a sequence was called is forgotten": Bug(r"was\.is_called", "true", shown_by=("sequence",)),
     "a sequence is compared by its value only": Bug(r" OR is_called <> \w+", shown_by=("sequence",)),
+    "numbers that were logged ahead are not looked at": Bug(r" OR log_cnt <> 0", shown_by=("ahead",)),
     "large objects are not looked at": Bug(
         r"IF pg_realstack\.large_objects\(\)[^;]*THEN", "IF false THEN", shown_by=("large",)
     ),
