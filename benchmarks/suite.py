@@ -7,6 +7,8 @@ process of its own, on one embedded server, alone and with `-n 2`. The clock run
 no test of the same contestant is subtracted, so what remains is the tests. Rounds are interleaved.
 
 - `nothing`: the tests on one database that nobody resets, so that each has keys of its own: the floor.
+- `realstack reset`, `transaction`, `database`: `real_db`, which connects anew in each test.
+- `realstack, own pool`: an application that keeps its pool over all tests, while `real_db` resets what it wrote.
 - `truncate + reseed`: TRUNCATE of all tables, then the seed's rows again.
 - `template clone`: CREATE DATABASE … TEMPLATE (FILE_COPY) and DROP for each test, one maintenance connection.
 - `pgtestdb's scheme`: that again as pgtestdb has it: a template named by a hash and made under an advisory lock, and
@@ -174,6 +176,24 @@ def db(real_db):
     return real_db
 """
 
+REALSTACK_APPLICATION = """
+import asyncpg, pytest_asyncio
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def pools():
+    pools = {}
+    yield pools
+    for pool in pools.values():
+        await pool.close()
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def db(real_db, pools):
+    url = str(real_db.url)
+    if url not in pools:
+        pools[url] = await asyncpg.create_pool(url, ssl=False, min_size=1)
+    return pools[url]
+"""
+
 
 @dataclass
 class Contestant:
@@ -189,6 +209,7 @@ class Contestant:
 CONTESTANTS = (
     Contestant("nothing", NOTHING),
     Contestant("realstack reset", REALSTACK, ("--realstack-isolation", "reset")),
+    Contestant("realstack, own pool", REALSTACK_APPLICATION, ("--realstack-isolation", "reset")),
     Contestant("realstack transaction", REALSTACK, ("--realstack-isolation", "transaction")),
     Contestant("realstack database", REALSTACK, ("--realstack-isolation", "database")),
     Contestant("truncate + reseed", TRUNCATE),
@@ -217,7 +238,7 @@ def project(contestant: Contestant, folder: Path, tests: int) -> None:
         "pyproject.toml": SETTINGS,
         "schema.sql": SCHEMA,
         "seed.sql": SEED,
-        "conftest.py": (HEAD if contestant.conftest != REALSTACK else "import pytest\n") + contestant.conftest,
+        "conftest.py": ("import pytest\n" if "real_db" in contestant.conftest else HEAD) + contestant.conftest,
         "test_small.py": textwrap.dedent(TESTS).replace("{tests}", str(tests)),
         "test_none.py": "async def test_one(db): await db.fetchval('SELECT 1')\n",
     }
