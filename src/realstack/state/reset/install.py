@@ -84,19 +84,17 @@ async def _install_units(connection: asyncpg.Connection, units: list[Unit]) -> N
         f"INSERT INTO {OWN_SCHEMA}.units VALUES ($1, $2, $3, $4, $5, $6, $7)",  # noqa: S608 - our own constant
         [(u.number, u.schema, u.name, u.shown, u.blocked, u.columns, u.key) for u in units],
     )
-    for unit in units:
-        await connection.execute(sql.shadow(unit) + sql.triggers(unit) + sql.restoring(unit))
-    await connection.execute(sql.touched(units))
+    made = "".join(sql.shadow(unit) + sql.triggers(unit) + sql.restoring(unit) for unit in units)
+    await connection.execute(made + sql.touched(units))
 
 
 async def _install_sequences(connection: asyncpg.Connection) -> None:
     rows = await connection.fetch(_SEQUENCES)
-    baseline = []
-    for row in rows:
-        last, called = await connection.fetchrow(f"SELECT last_value, is_called FROM {row['name']}")  # noqa: S608
-        # From here on the next nextval() writes WAL: none of the 32 numbers that were logged ahead is left.
-        await connection.execute("SELECT setval($1::text::regclass, $2, $3)", row["name"], last, called)
-        baseline.append((row["name"], last, called))
+    looks = [f"SELECT {n} AS n, last_value, is_called FROM {row['name']}" for n, row in enumerate(rows)]  # noqa: S608
+    values = await connection.fetch(f"{' UNION ALL '.join(looks)} ORDER BY n") if rows else []
+    baseline = [(row["name"], last, called) for row, (_, last, called) in zip(rows, values, strict=True)]
+    # From here on the next nextval() writes WAL: none of the 32 numbers that were logged ahead is left.
+    await connection.executemany("SELECT setval($1::text::regclass, $2, $3)", baseline)
     await connection.executemany(
         f"INSERT INTO {OWN_SCHEMA}.sequences VALUES ($1, $2, $3, $4, $5)",  # noqa: S608 - our own constant
         [
