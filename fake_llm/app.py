@@ -11,21 +11,21 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
 from fake_llm import __version__
 from fake_llm.connection import BodyTooLarge, ClientLeft, Connection, Receive, Scope, Send
-from fake_llm.dialects import DIALECTS, Route, canonical_path, dialect, has_path, route
+from fake_llm.dialects import DIALECTS, NOTHING, Route, canonical_path, counting_dialect, dialect, has_path, route
 from fake_llm.dialects.wire import to_bytes
 from fake_llm.envelopes import Envelope, envelope, provider_of
 from fake_llm.exchange import JSON_TYPE, Outcome, decode, generate, new_stamp, refused
 from fake_llm.faults import Write
 from fake_llm.journal import Entry
-from fake_llm.model import ProtocolError
+from fake_llm.model import Json, ProtocolError
 from fake_llm.scenario import Scenario
-from fake_llm.session import Session, Sessions, api_key, session_of, split_path
+from fake_llm.session import Session, Sessions, api_key, key_in_query, session_of, split_path
 
 CONTROL = "/_fake"
 HEALTH = "/_fake/health"
@@ -105,7 +105,7 @@ class App:
             await connection.answer(200, [JSON_TYPE], b'{"status":"ok"}')
             return
         found = route(connection.method, asked)
-        key = api_key(connection.headers)
+        key = api_key(connection.headers) or _key_in_query(connection, found)
         session = self.sessions.get(session_of(connection.headers, from_path, key))
         entry = Entry(connection.method, path, time.time(), headers=connection.headers)
         outcome, seen = await _outcome(connection, asked, found, key, session)
@@ -137,8 +137,9 @@ async def _outcome(
         if key is None:
             raise envelopes.missing_key()
         if found.operation == "generate":
-            return generate(found.dialect, session, connection.headers, body, stamp), len(body)
-        raw = _looked_up(found, provider, path, connection, body)
+            bound = _bound(connection, found)
+            return generate(found.dialect, session, connection.headers, body, stamp, bound=bound), len(body)
+        raw = _looked_up(found, provider, connection, body)
     except BodyTooLarge:
         error = ProtocolError("The request is too large.", status=413)
         outcome = refused(error, envelopes, stamp)
@@ -157,18 +158,24 @@ def _unserved(method: str, path: str, envelopes: Envelope) -> ProtocolError:
     return error
 
 
-def _looked_up(found: Route, provider: str, path: str, connection: Connection, body: bytes) -> bytes:
+def _looked_up(found: Route, provider: str, connection: Connection, body: bytes) -> bytes:
     """The answers that no scenario has a say in."""
     if found.operation == "count_tokens":
-        from fake_llm.dialects.anthropic import count_tokens  # noqa: PLC0415 - as all dialects, when first asked
+        return counting_dialect(found.dialect).count_tokens(decode(body), connection.headers)
+    from fake_llm.dialects import models  # noqa: PLC0415 - as all dialects, when first asked
 
-        return count_tokens(decode(body), connection.headers)
-    from fake_llm.dialects import models  # noqa: PLC0415
-
-    model_id = path.removeprefix("/v1/models").strip("/")
-    if model_id:
+    if model_id := found.bound.get("model"):
         return to_bytes(models.model(provider, model_id))
     return to_bytes(models.listing(provider, dict(parse_qsl(connection.query))))
+
+
+def _bound(connection: Connection, found: Route) -> Mapping[str, Json]:
+    """What the URL says of a request whose path says a part of it. The key is left out."""
+    return {"alt": dict(parse_qsl(connection.query)).get("alt", ""), **found.bound} if found.bound else NOTHING
+
+
+def _key_in_query(connection: Connection, found: Route | None) -> str | None:
+    return key_in_query(connection.query) if connection.query and _provider(connection, found) == "gemini" else None
 
 
 async def _send(connection: Connection, outcome: Outcome) -> str:
@@ -176,15 +183,17 @@ async def _send(connection: Connection, outcome: Outcome) -> str:
 
 
 def _provider(connection: Connection, found: Route | None) -> str:
-    return dialect(found.dialect).PROVIDER if found and found.dialect else provider_of(connection.headers)
+    if found and found.dialect:
+        return dialect(found.dialect).PROVIDER
+    return provider_of(connection.headers, connection.query)
 
 
 def _dialect_name(connection: Connection, found: Route | None) -> str:
-    return found.dialect if found and found.dialect else provider_of(connection.headers)
+    return found.dialect if found and found.dialect else _provider(connection, found)
 
 
 def _bug(connection: Connection) -> Outcome:
-    envelopes = envelope(provider_of(connection.headers))
+    envelopes = envelope(provider_of(connection.headers, connection.query))
     error = ProtocolError(
         "The fake LLM itself failed, see its log.", status=500, type="server_error", code="fake_llm_bug"
     )

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fake_llm.automatic import automatic_reply, with_words_of
-from fake_llm.dialects import Dialect, dialect
-from fake_llm.dialects.wire import to_bytes
+from fake_llm.dialects import NOTHING, Dialect, dialect
+from fake_llm.dialects.wire import json_array, to_bytes
 from fake_llm.envelopes import Envelope, HeaderList, envelope
 from fake_llm.faults import Step, Write, is_in_reply, plan_body, plan_stream
 from fake_llm.finish import finish
@@ -53,14 +53,25 @@ def new_stamp() -> Stamp:
     return Stamp(os.urandom(12).hex(), int(time.time()))
 
 
-def generate(dialect_name: str, session: Session, headers: Mapping[str, str], body: bytes, stamp: Stamp) -> Outcome:
-    """The outcome of a request to a model. Never raises for what a client or a scenario may do."""
+def generate(
+    dialect_name: str,
+    session: Session,
+    headers: Mapping[str, str],
+    body: bytes,
+    stamp: Stamp,
+    *,
+    bound: Mapping[str, Json] = NOTHING,
+) -> Outcome:
+    """The outcome of a request to a model. Never raises for what a client or a scenario may do.
+
+    ``bound`` is what the URL says of the request; it stands above the body.
+    """
     speaks = dialect(dialect_name)
     envelopes = envelope(speaks.PROVIDER)
     decoded: Json = None
     try:
         decoded = decode(body)
-        turn = speaks.parse(decoded, headers)
+        turn = speaks.parse({**decoded, **bound} if bound else decoded, headers)
     except ProtocolError as error:
         outcome = refused(error, envelopes, stamp)
         outcome.body = decoded if decoded is not None else body.decode("utf-8", "replace")
@@ -134,14 +145,23 @@ def _spoken(turn: Turn, chosen: Selected, speaks: Dialect, stamp: Stamp) -> Outc
         error_event = None
         if reply.fault is not None and reply.fault.kind == "stream_error":
             error_event = speaks.stream_error(envelopes.from_fault(reply.fault, turn.model), stamp)
+        stream_type = speaks.STREAM_TYPE
+        if not turn.sse:
+            events, stream_type = json_array(events), JSON_TYPE[1]
+            error_event = error_event and _last_of_array(error_event, reply)
         raw = b"".join(events)
         steps = plan_stream(reply, events, error_event)
-        headers = [(b"content-type", speaks.STREAM_TYPE), (b"cache-control", b"no-cache"), *headers]
+        headers = [(b"content-type", stream_type), (b"cache-control", b"no-cache"), *headers]
     else:
         raw = speaks.render(turn, replies, stamp)
         steps = plan_body(reply, raw)
         headers = [JSON_TYPE, (b"content-length", b"%d" % _announced(reply, raw, steps)), *headers]
     return Outcome(200, with_own(headers, reply.headers), steps, reply=reply, raw=raw)
+
+
+def _last_of_array(error_event: bytes, reply: Reply) -> bytes:
+    begun = reply.fault is None or reply.fault.after_chunks != 0
+    return b"".join(json_array([error_event], begun=begun))
 
 
 def _words(turn: Turn, chosen: Selected, choice: int) -> Reply:

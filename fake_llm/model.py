@@ -75,12 +75,17 @@ class OutputFormat:
 
 @dataclass(frozen=True)
 class Turn:
-    """One request to a model, free of its dialect. ``raw`` is the request body as it was decoded."""
+    """One request to a model, free of its dialect.
+
+    ``raw`` is the request body as it was decoded, with what the path says beside it where a dialect has the model
+    there. ``sse`` False: a stream is sent as one JSON array and not as events.
+    """
 
     dialect: str
     model: str
     messages: tuple[Message, ...]
     stream: bool = False
+    sse: bool = True
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = ToolChoice()
     parallel_tool_calls: bool = True

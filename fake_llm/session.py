@@ -6,7 +6,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from fake_llm.journal import Journal
 from fake_llm.model import Fault, Reply, Turn
@@ -186,6 +186,11 @@ def api_key(headers: Mapping[str, str]) -> str | None:
         scheme, _, token = authorization.partition(" ")
         return token.strip() if scheme.lower() == "bearer" and token.strip() else None
     return next((headers[name] for name in KEY_HEADERS if headers.get(name)), None)
+
+
+def key_in_query(query: str) -> str | None:
+    """The key that a request carries in its URL, as one of Google's may."""
+    return dict(parse_qsl(query)).get("key")
 
 
 def session_of(headers: Mapping[str, str], from_path: str | None, key: str | None) -> str:

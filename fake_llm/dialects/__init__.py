@@ -1,7 +1,8 @@
 """The wire protocols, one sibling module each, over one neutral model. All of them are pure.
 
 To add one: write its module with the functions of :class:`Dialect`, add a line to ``DIALECTS`` and its paths to
-``ROUTES``. A module is imported when the first request for it comes.
+``ROUTES``; what a path says of the request reaches ``parse`` in the body, by the route's ``bound``. A module is
+imported when the first request for it comes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, cast
 
 from fake_llm.model import Json, ProtocolError, Reply, Stamp, Turn
@@ -17,7 +19,9 @@ from fake_llm.model import Json, ProtocolError, Reply, Stamp, Turn
 DIALECTS = {
     "openai_chat": "fake_llm.dialects.openai_chat",
     "anthropic": "fake_llm.dialects.anthropic",
+    "gemini": "fake_llm.dialects.gemini",
 }
+NOTHING: Mapping[str, Json] = MappingProxyType({})
 
 
 class Dialect(Protocol):
@@ -46,11 +50,26 @@ class Dialect(Protocol):
         ...
 
 
+class CountingDialect(Protocol):
+    """A dialect's module that has an operation ``count_tokens``."""
+
+    def count_tokens(self, body: Mapping[str, Json], headers: Mapping[str, str]) -> bytes:
+        """The answer of the counting endpoint.
+
+        :raises ProtocolError: the real API refuses the request.
+        """
+        ...
+
+
 class Route(NamedTuple):
-    """What serves a path: an operation (``generate``, ``count_tokens``, ``models``) of a dialect or provider."""
+    """What serves a path: an operation (``generate``, ``count_tokens``, ``models``) of a dialect or provider.
+
+    ``bound``: what the path says of the request that other protocols say in the body, such as the model.
+    """
 
     operation: str
     dialect: str = ""
+    bound: Mapping[str, Json] = NOTHING
 
 
 ROUTES: dict[tuple[str, str], Route] = {
@@ -58,10 +77,18 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "/v1/messages"): Route("generate", "anthropic"),
     ("POST", "/v1/messages/count_tokens"): Route("count_tokens", "anthropic"),
     ("GET", "/v1/models"): Route("models"),
+    ("POST", "/v1/models/*:generateContent"): Route("generate", "gemini", {"stream": False}),
+    ("POST", "/v1/models/*:streamGenerateContent"): Route("generate", "gemini", {"stream": True}),
+    ("POST", "/v1/models/*:countTokens"): Route("count_tokens", "gemini"),
 }
-"""Paths as they are after :func:`canonical_path`."""
+"""Paths as they are after :func:`canonical_path`; ``*`` is a model, and its ``/v1`` any of ``VERSIONS``."""
+
+VERSIONS = ("v1", "v1beta", "v1alpha")
+"""Versions in paths; all but the first are Gemini's alone."""
 
 _SLASHES = re.compile(r"//+")
+_REPEATED = tuple(f"/{outer}/{inner}/" for outer in VERSIONS for inner in VERSIONS)
+_OF_MODEL = re.compile(rf"/({'|'.join(VERSIONS)})/models(?:/(.+?)(:[a-z][A-Za-z]*)?)?")
 
 
 @cache
@@ -70,15 +97,20 @@ def dialect(name: str) -> Dialect:
     return cast("Dialect", import_module(DIALECTS[name]))
 
 
+def counting_dialect(name: str) -> CountingDialect:
+    """The module of a dialect that counts."""
+    return cast("CountingDialect", dialect(name))
+
+
 def canonical_path(path: str) -> str:
-    """``path`` as the routes know it: single slashes, none at the end, one ``/v1`` in front.
+    """``path`` as the routes know it: single slashes, none at the end, one version in front.
 
     Base URLs come with and without ``/v1`` and a trailing slash; joined with what the SDK appends they give
-    ``/v1/v1/messages``, ``//chat/completions`` and the like.
+    ``/v1/v1/messages``, ``//chat/completions`` and the like. Of two versions the last one, the SDK's, stands.
     """
     path = "/" + _SLASHES.sub("/", path).strip("/")
-    while path.startswith("/v1/v1/"):
-        path = path[3:]
+    while path.startswith(_REPEATED):
+        path = path[path.index("/", 1) :]
     if path != "/" and not path.startswith(("/v1/", "/_fake/")) and path != "/v1":
         versioned = "/v1" + path
         if versioned == "/v1/models" or versioned.startswith("/v1/models/") or ("POST", versioned) in ROUTES:
@@ -88,12 +120,21 @@ def canonical_path(path: str) -> str:
 
 def route(method: str, path: str) -> Route | None:
     """What serves ``method`` at the canonical ``path``, or None."""
-    found = ROUTES.get((method, path))
-    if found is None and method == "GET" and path.startswith("/v1/models/"):
-        return Route("models")
-    return found
+    return ROUTES.get((method, path)) or _route_of_model(method, path)
+
+
+def _route_of_model(method: str, path: str) -> Route | None:
+    """What serves a path with a model's name in it, or the list of models under one of Gemini's own versions."""
+    at = _OF_MODEL.fullmatch(path)
+    if at is None:
+        return None
+    version, model, verb = at.groups(default="")
+    if method == "GET":
+        return Route("models", "" if version == VERSIONS[0] else "gemini", {"model": model + verb})
+    found = ROUTES.get((method, f"/v1/models/*{verb}"))
+    return found and found._replace(bound={**found.bound, "model": model})
 
 
 def has_path(path: str) -> bool:
     """Whether the path is served for some other method."""
-    return any(known == path for _, known in ROUTES) or path.startswith("/v1/models/")
+    return any(known == path for _, known in ROUTES) or (path.startswith("/v1/models/") and ":" not in path)

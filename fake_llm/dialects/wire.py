@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii
 
 from fake_llm.model import Json
@@ -31,6 +32,13 @@ def quoted(text: str) -> str:
 def data(text: str) -> bytes:
     """An event without a name."""
     return f"data: {text}\n\n".encode("ascii")
+
+
+def json_array(events: Sequence[bytes], *, begun: bool = False) -> list[bytes]:
+    """Events without names as a JSON array in as many pieces; ``begun``: others have been sent before these."""
+    elements = [event.removeprefix(b"data: ").rstrip() for event in events]
+    found = [(b",\r\n" if begun or place else b"[") + element for place, element in enumerate(elements)]
+    return [*found[:-1], found[-1] + b"]"]
 
 
 def event(name: str, text: str) -> bytes:

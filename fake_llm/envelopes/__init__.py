@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
@@ -15,7 +16,10 @@ from fake_llm.model import Fault, ProtocolError, Stamp
 PROVIDERS = {
     "openai": "fake_llm.envelopes.openai",
     "anthropic": "fake_llm.envelopes.anthropic",
+    "gemini": "fake_llm.envelopes.gemini",
 }
+
+_KEY_IN_QUERY = re.compile(r"(?:^|&)key=")
 
 HeaderList = list[tuple[bytes, bytes]]
 
@@ -54,6 +58,11 @@ def envelope(provider: str) -> Envelope:
     return cast("Envelope", import_module(PROVIDERS[provider]))
 
 
-def provider_of(headers: Mapping[str, str]) -> str:
-    """The provider that a request at a path of several providers is meant for, told by its headers."""
-    return "anthropic" if "anthropic-version" in headers else "openai"
+def provider_of(headers: Mapping[str, str], query: str = "") -> str:
+    """The provider that a request at a path of several providers is meant for, told by its headers.
+
+    Only Gemini's clients may put the key into the query.
+    """
+    if "anthropic-version" in headers:
+        return "anthropic"
+    return "gemini" if "x-goog-api-key" in headers or (query and _KEY_IN_QUERY.search(query)) else "openai"

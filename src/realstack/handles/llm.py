@@ -20,7 +20,7 @@ from realstack.services.fake_llm import API_KEY_PREFIX, DEFAULT_SESSION, base_ur
 
 ANSWER_WITHIN_S = 10.0
 
-MODELS = {"openai": "gpt-5.4", "anthropic": "claude-sonnet-5"}
+MODELS = {"openai": "gpt-5.4", "anthropic": "claude-sonnet-5", "gemini": "gemini-2.5-flash"}
 """The model that :meth:`FakeLLM.config` names for a dialect; the fake answers to any."""
 
 
@@ -28,8 +28,8 @@ MODELS = {"openai": "gpt-5.4", "anthropic": "claude-sonnet-5"}
 class LLMConfig(Mapping[str, str]):
     """How a client of one provider's SDK reaches the fake: attributes, and the same as a mapping.
 
-    ``AsyncOpenAI(base_url=config.base_url, api_key=config.api_key)``. ``provider`` is ``openai`` or
-    ``anthropic``; ``base_url`` is what that SDK's parameter of this name wants.
+    ``AsyncOpenAI(base_url=config.base_url, api_key=config.api_key)``. ``provider`` is ``openai``, ``anthropic``
+    or ``gemini``; ``base_url`` is what that SDK's parameter of this name wants.
     """
 
     provider: str
@@ -205,7 +205,7 @@ class FakeLLM:
         return Rule(self, name or f"rule-{self._rules}", match, times)
 
     def config(self, provider: str = "openai", *, model: str = "") -> LLMConfig:
-        """How that provider's SDK reaches this session: ``openai`` or ``anthropic``.
+        """How that provider's SDK reaches this session: ``openai``, ``anthropic`` or ``gemini``.
 
         :raises FakeLLMError: the provider is not one of those.
         """

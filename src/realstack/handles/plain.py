@@ -68,7 +68,7 @@ async def get_test_redis() -> AsyncIterator[RedisDatabase]:
 def get_test_llm_config(dialect: str = "openai") -> LLMConfig:
     """How a client of that provider's SDK reaches the fake LLM: inside a pytest test, that test's session of it.
 
-    ``dialect`` is ``openai`` or ``anthropic``. May block while the environment starts.
+    ``dialect`` is ``openai``, ``anthropic`` or ``gemini``. May block while the environment starts.
 
     :raises RealstackError: the environment cannot be had.
     """

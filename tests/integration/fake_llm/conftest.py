@@ -7,13 +7,16 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import anthropic
 import httpx
 import openai
 import pytest
+
+if TYPE_CHECKING:
+    from google import genai
 
 ROOT = Path(__file__).parents[3]
 
@@ -118,4 +121,12 @@ async def async_claude(session: Session) -> AsyncIterator[anthropic.AsyncAnthrop
     async with anthropic.AsyncAnthropic(
         base_url=session.url, api_key=session.api_key, max_retries=0, timeout=20
     ) as client:
+        yield client
+
+
+@pytest.fixture
+def gemini(session: Session) -> Iterator[genai.Client]:
+    from .gemini_calls import client_of  # this SDK takes long to import, and few modules need it
+
+    with client_of(session) as client:
         yield client

@@ -22,12 +22,16 @@ def tool(dialect_name: str, name: str = "f") -> dict[str, Any]:
     """A tool without arguments, as the dialect writes it."""
     if dialect_name == "anthropic":
         return {"name": name, "input_schema": {"type": "object"}}
+    if dialect_name == "gemini":
+        return {"functionDeclarations": [{"name": name}]}
     return {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
 
 
 def body(**more: Any) -> dict[str, Any]:
-    """A request that both dialects take."""
-    return {"model": "m", "max_tokens": 1000, "messages": [{"role": "user", "content": "hello"}], **more}
+    """A request that every dialect takes: each lets through what only the others know."""
+    gemini = {"contents": [{"parts": [{"text": "hello"}]}], "generationConfig": {"maxOutputTokens": 1000}}
+    said = [{"role": "user", "content": "hello"}]
+    return {"model": "m", "max_tokens": 1000, "messages": said, **gemini, **more}
 
 
 def turn(name: str, **more: Any) -> Turn:

@@ -146,8 +146,9 @@ def test_a_config_names_the_session_in_its_key_and_never_shows_the_key(control: 
     assert (config.api_key, config.model) == ("sk-realstack-t1", "gpt-x")
     assert config.base_url.endswith("/v1")
     assert not llm.config("anthropic").base_url.endswith("/v1")
+    assert llm.config("gemini").base_url == llm.config("anthropic").base_url
     assert "sk-realstack" not in repr(config)
-    with pytest.raises(FakeLLMError, match="anthropic, openai"):
+    with pytest.raises(FakeLLMError, match="anthropic, gemini, openai"):
         llm.config("cohere")
 
 
