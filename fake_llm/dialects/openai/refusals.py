@@ -50,7 +50,7 @@ class Rules:
             if value is None or name not in self._checked:
                 continue
             if name in self.numbers:
-                _check_number(name, value, self.numbers[name])
+                check_number(name, value, self.numbers[name])
             elif name in self.simple:
                 if json_type(value) != self.simple[name]:
                     wrong_type(name, self.simple[name], value)
@@ -106,7 +106,8 @@ def _described(value: Json) -> str:
     return _ARTICLES.get(kind, kind)
 
 
-def _check_number(name: str, value: Json, bounds: Range) -> None:
+def check_number(name: str, value: Json, bounds: Range) -> None:
+    """Refuse a number of another kind or out of its range."""
     found = json_type(value)
     if found != bounds.kind and not (bounds.kind == "decimal" and found == "integer"):
         wrong_type(name, bounds.kind, value)
