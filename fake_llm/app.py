@@ -23,7 +23,7 @@ from fake_llm.envelopes import Envelope, envelope, provider_of
 from fake_llm.exchange import JSON_TYPE, Outcome, decode, generate, new_stamp, refused
 from fake_llm.faults import Write
 from fake_llm.journal import Entry
-from fake_llm.model import Json, ProtocolError
+from fake_llm.model import Json, ProtocolError, Stamp
 from fake_llm.scenario import Scenario
 from fake_llm.session import Session, Sessions, api_key, key_in_query, session_of, split_path
 
@@ -139,6 +139,8 @@ async def _outcome(
         if found.operation == "generate":
             bound = _bound(connection, found)
             return generate(found.dialect, session, connection.headers, body, stamp, bound=bound), len(body)
+        if found.operation == "kept":
+            return _about_kept(session, path, connection, body, stamp), len(body)
         raw = _looked_up(found, provider, connection, body)
     except BodyTooLarge:
         error = ProtocolError("The request is too large.", status=413)
@@ -149,6 +151,15 @@ async def _outcome(
         return refused(error, envelopes, stamp), len(body)
     headers = [JSON_TYPE, (b"content-length", b"%d" % len(raw)), *envelopes.headers(stamp)]
     return Outcome(200, headers, [Write(raw)], raw=raw), len(body)
+
+
+def _about_kept(session: Session, path: str, connection: Connection, body: bytes, stamp: Stamp) -> Outcome:
+    from fake_llm.stored_responses import answer  # noqa: PLC0415 - as all dialects, when first asked
+
+    query = parse_qsl(connection.query)
+    return answer(
+        session.kept, connection.method, path.removeprefix("/v1/responses/"), dict(query), body=body, stamp=stamp
+    )
 
 
 def _unserved(method: str, path: str, envelopes: Envelope) -> ProtocolError:

@@ -1,6 +1,7 @@
 """One exchange with a model, from the request's bytes to the plan of what to send. The server's main path.
 
-``read → session → key → parse → choose → finish → render → plan``: all of it pure but for the session's counts.
+``read → session → key → parse → choose → finish → render → plan``: all of it pure but for what the session counts and
+keeps.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fake_llm.automatic import automatic_reply, with_words_of
-from fake_llm.dialects import NOTHING, Dialect, dialect
+from fake_llm.dialects import KEEPING, NOTHING, Dialect, dialect, keeping
 from fake_llm.dialects.wire import json_array, to_bytes
 from fake_llm.envelopes import Envelope, HeaderList, envelope
 from fake_llm.faults import Step, Write, is_in_reply, plan_body, plan_stream
@@ -68,16 +69,27 @@ def generate(
     """
     speaks = dialect(dialect_name)
     envelopes = envelope(speaks.PROVIDER)
+    keeps = dialect_name in KEEPING
     decoded: Json = None
     try:
-        decoded = decode(body)
-        turn = speaks.parse({**decoded, **bound} if bound else decoded, headers)
+        if keeps:
+            decoded = decode(body or b"{}")
+            turn = keeping(dialect_name).resume(decoded, headers, session.kept)
+        else:
+            decoded = decode(body)
+            turn = speaks.parse({**decoded, **bound} if bound else decoded, headers)
     except ProtocolError as error:
         outcome = refused(error, envelopes, stamp)
         outcome.body = decoded if decoded is not None else body.decode("utf-8", "replace")
         return outcome
     outcome = _answered(turn, session, headers, speaks, stamp)
     outcome.turn, outcome.body = turn, decoded
+    if keeps and outcome.reply is not None:
+        size = 1_000 + 3 * len(body) + len(outcome.raw)
+        kept = keeping(dialect_name).kept_turn(turn, outcome.reply, stamp, session.kept, size)
+        if kept is not None:
+            kept.ready_at = time.time() + outcome.reply.delay_s if _is_background(turn) else 0.0
+            session.kept.add(kept)
     return outcome
 
 
@@ -144,7 +156,7 @@ def _spoken(turn: Turn, chosen: Selected, speaks: Dialect, stamp: Stamp) -> Outc
         events = speaks.stream(turn, replies, stamp)
         error_event = None
         if reply.fault is not None and reply.fault.kind == "stream_error":
-            error_event = speaks.stream_error(envelopes.from_fault(reply.fault, turn.model), stamp)
+            error_event = _error_event(turn, reply.fault, speaks, stamp, len(events))
         stream_type = speaks.STREAM_TYPE
         if not turn.sse:
             events, stream_type = json_array(events), JSON_TYPE[1]
@@ -154,7 +166,7 @@ def _spoken(turn: Turn, chosen: Selected, speaks: Dialect, stamp: Stamp) -> Outc
         headers = [(b"content-type", stream_type), (b"cache-control", b"no-cache"), *headers]
     else:
         raw = speaks.render(turn, replies, stamp)
-        steps = plan_body(reply, raw)
+        steps = plan_body(replace(reply, delay_s=0.0) if _is_background(turn) else reply, raw)
         headers = [JSON_TYPE, (b"content-length", b"%d" % _announced(reply, raw, steps)), *headers]
     return Outcome(200, with_own(headers, reply.headers), steps, reply=reply, raw=raw)
 
@@ -162,6 +174,18 @@ def _spoken(turn: Turn, chosen: Selected, speaks: Dialect, stamp: Stamp) -> Outc
 def _last_of_array(error_event: bytes, reply: Reply) -> bytes:
     begun = reply.fault is None or reply.fault.after_chunks != 0
     return b"".join(json_array([error_event], begun=begun))
+
+
+def _is_background(turn: Turn) -> bool:
+    return turn.dialect in KEEPING and keeping(turn.dialect).is_background(turn)
+
+
+def _error_event(turn: Turn, fault: Fault, speaks: Dialect, stamp: Stamp, events: int) -> bytes:
+    error = envelope(speaks.PROVIDER).from_fault(fault, turn.model)
+    if turn.dialect not in KEEPING:
+        return speaks.stream_error(error, stamp)
+    sent = 1 if fault.after_chunks is None else min(fault.after_chunks, events)
+    return keeping(turn.dialect).stream_failure(error, turn, stamp, sent)
 
 
 def _words(turn: Turn, chosen: Selected, choice: int) -> Reply:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, unquote
 
 from fake_llm.journal import Journal
+from fake_llm.kept import Kept
 from fake_llm.model import Fault, Reply, Turn
 from fake_llm.scenario import Scenario
 
@@ -50,13 +51,14 @@ class Selected:
 
 
 class Session:
-    """One test's scenarios and journal. Not thread-safe: it belongs to the server's event loop."""
+    """One test's scenarios, journal and kept turns. Not thread-safe: it belongs to the server's event loop."""
 
     def __init__(self, session_id: str, base: Sequence[Scenario] = ()) -> None:
         self.id = session_id
         self.own: list[ScenarioState] = []
         self.base = [ScenarioState(scenario) for scenario in base]
         self.journal = Journal()
+        self.kept = Kept()
         self.strict = False
         self.fault: Fault | None = None
         self.fault_times: int | None = None
@@ -85,13 +87,14 @@ class Session:
         self.own.insert(0, ScenarioState(scenario))
 
     def reset(self) -> None:
-        """Back to how a new session is: no own scenario, no fault, an empty journal, no base scenario used."""
+        """Back to how a new session is: no own scenario, no fault, nothing noted or kept, no base scenario used."""
         self.own.clear()
         for state in self.base:
             state.used = 0
         self.strict = False
         self.fault = self.fault_times = None
         self.journal.clear()
+        self.kept.clear()
 
     def switch_fault(self, fault: Fault | None, times: int | None = None) -> None:
         """Give the next ``times`` requests (None: all) this fault before any scenario is asked."""

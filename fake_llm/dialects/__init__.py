@@ -14,10 +14,12 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, cast
 
+from fake_llm.kept import Kept, KeptTurn
 from fake_llm.model import Json, ProtocolError, Reply, Stamp, Turn
 
 DIALECTS = {
     "openai_chat": "fake_llm.dialects.openai_chat",
+    "openai_responses": "fake_llm.dialects.openai_responses",
     "anthropic": "fake_llm.dialects.anthropic",
     "gemini": "fake_llm.dialects.gemini",
 }
@@ -61,10 +63,35 @@ class CountingDialect(Protocol):
         ...
 
 
-class Route(NamedTuple):
-    """What serves a path: an operation (``generate``, ``count_tokens``, ``models``) of a dialect or provider.
+class KeepingDialect(Dialect, Protocol):
+    """The module of a dialect whose server keeps turns, and lets requests go on from them."""
 
-    ``bound``: what the path says of the request that other protocols say in the body, such as the model.
+    def resume(self, body: Mapping[str, Json], headers: Mapping[str, str], kept: Kept) -> Turn:
+        """As :meth:`Dialect.parse`, with what the session has kept."""
+        ...
+
+    def kept_turn(self, turn: Turn, reply: Reply, stamp: Stamp, kept: Kept, size: int) -> KeptTurn | None:
+        """What is to be kept of a turn that was answered; ``size`` is in bytes."""
+        ...
+
+    def is_background(self, turn: Turn) -> bool:
+        """Whether the client is answered at once, before the reply's delay, and looks for the reply later."""
+        ...
+
+    def stream_failure(self, error: ProtocolError, turn: Turn, stamp: Stamp, sent: int) -> bytes:
+        """As :meth:`Dialect.stream_error`, after ``sent`` events of this turn's stream."""
+        ...
+
+
+KEEPING = frozenset({"openai_responses"})
+"""The dialects that are :class:`KeepingDialect`."""
+
+
+class Route(NamedTuple):
+    """What serves a path: an operation (``generate``, ``count_tokens``, ``models``, ``kept``) of a dialect or provider.
+
+    ``kept``: a look at what the session keeps. ``bound``: what the path says of the request that other protocols say
+    in the body, such as the model.
     """
 
     operation: str
@@ -74,6 +101,8 @@ class Route(NamedTuple):
 
 ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "/v1/chat/completions"): Route("generate", "openai_chat"),
+    ("POST", "/v1/responses"): Route("generate", "openai_responses"),
+    ("POST", "/v1/responses/input_tokens"): Route("kept", "openai_responses"),
     ("POST", "/v1/messages"): Route("generate", "anthropic"),
     ("POST", "/v1/messages/count_tokens"): Route("count_tokens", "anthropic"),
     ("GET", "/v1/models"): Route("models"),
@@ -89,6 +118,12 @@ VERSIONS = ("v1", "v1beta", "v1alpha")
 _SLASHES = re.compile(r"//+")
 _REPEATED = tuple(f"/{outer}/{inner}/" for outer in VERSIONS for inner in VERSIONS)
 _OF_MODEL = re.compile(rf"/({'|'.join(VERSIONS)})/models(?:/(.+?)(:[a-z][A-Za-z]*)?)?")
+_KEPT_RESPONSE = re.compile(r"/v1/responses/[^/]+(/cancel|/input_items)?")
+_KEPT_METHODS: dict[str | None, tuple[str, ...]] = {
+    None: ("GET", "DELETE"),
+    "/cancel": ("POST",),
+    "/input_items": ("GET",),
+}
 
 
 @cache
@@ -100,6 +135,11 @@ def dialect(name: str) -> Dialect:
 def counting_dialect(name: str) -> CountingDialect:
     """The module of a dialect that counts."""
     return cast("CountingDialect", dialect(name))
+
+
+def keeping(name: str) -> KeepingDialect:
+    """The module of the dialect, which is one of ``KEEPING``."""
+    return cast("KeepingDialect", dialect(name))
 
 
 def canonical_path(path: str) -> str:
@@ -115,12 +155,14 @@ def canonical_path(path: str) -> str:
         versioned = "/v1" + path
         if versioned == "/v1/models" or versioned.startswith("/v1/models/") or ("POST", versioned) in ROUTES:
             return versioned
+        if _KEPT_RESPONSE.fullmatch(versioned):
+            return versioned
     return path
 
 
 def route(method: str, path: str) -> Route | None:
     """What serves ``method`` at the canonical ``path``, or None."""
-    return ROUTES.get((method, path)) or _route_of_model(method, path)
+    return ROUTES.get((method, path)) or _route_of_model(method, path) or _route_of_kept(method, path)
 
 
 def _route_of_model(method: str, path: str) -> Route | None:
@@ -135,6 +177,15 @@ def _route_of_model(method: str, path: str) -> Route | None:
     return found and found._replace(bound={**found.bound, "model": model})
 
 
+def _route_of_kept(method: str, path: str) -> Route | None:
+    kept = _KEPT_RESPONSE.fullmatch(path)
+    return Route("kept", "openai_responses") if kept and method in _KEPT_METHODS[kept[1]] else None
+
+
 def has_path(path: str) -> bool:
     """Whether the path is served for some other method."""
-    return any(known == path for _, known in ROUTES) or (path.startswith("/v1/models/") and ":" not in path)
+    return (
+        any(known == path for _, known in ROUTES)
+        or (path.startswith("/v1/models/") and ":" not in path)
+        or _KEPT_RESPONSE.fullmatch(path) is not None
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
-from fake_llm.dialects.openai_chat.logprobs import token_logprobs
+from fake_llm.dialects.openai.logprobs import token_logprobs
 from fake_llm.dialects.wire import END_OF_CHAT, data, quoted, to_json
 from fake_llm.finish import cut_text, stream_pieces
 from fake_llm.model import Json, ProtocolError, Reply, Stamp, ToolCall, Turn, Usage

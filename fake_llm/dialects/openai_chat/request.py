@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fake_llm.dialects.openai_chat.checks import check_parameters, invalid, json_type, missing, wrong_type, wrong_value
-from fake_llm.dialects.openai_chat.strict import problem
-from fake_llm.dialects.openai_chat.tools import NAME, tool_choice_of, tools_of
+from fake_llm.dialects.openai.refusals import NAME, invalid, json_type, missing, wrong_type, wrong_value
+from fake_llm.dialects.openai.strict import problem
+from fake_llm.dialects.openai_chat.checks import RULES
+from fake_llm.dialects.openai_chat.tools import tool_choice_of, tools_of
 from fake_llm.model import (
     Json,
     Message,
@@ -35,7 +36,7 @@ def parse(body: Mapping[str, Json], headers: Mapping[str, str]) -> Turn:
     :raises ProtocolError: OpenAI refuses the request.
     """
     model = _model(body)
-    check_parameters(body)
+    RULES.check(body)
     messages = _messages(body)
     tools = tools_of(body)
     stream = bool(body.get("stream"))

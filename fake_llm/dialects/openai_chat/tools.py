@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
-from fake_llm.dialects.openai_chat.checks import invalid, missing, wrong_type, wrong_value
-from fake_llm.dialects.openai_chat.strict import problem
+from fake_llm.dialects.openai.refusals import NAME, invalid, missing, wrong_type, wrong_value
+from fake_llm.dialects.openai.strict import problem
 from fake_llm.model import Json, Tool, ToolChoice
-
-NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-"""What OpenAI allows as the name of a tool and of a schema."""
 
 
 def tools_of(body: Mapping[str, Json]) -> tuple[Tool, ...]:

@@ -24,18 +24,22 @@ def tool(dialect_name: str, name: str = "f") -> dict[str, Any]:
         return {"name": name, "input_schema": {"type": "object"}}
     if dialect_name == "gemini":
         return {"functionDeclarations": [{"name": name}]}
+    if dialect_name == "openai_responses":
+        return {"type": "function", "name": name, "parameters": {"type": "object"}}
     return {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
 
 
-def body(**more: Any) -> dict[str, Any]:
-    """A request that every dialect takes: each lets through what only the others know."""
+def body(name: str = "openai_chat", /, **more: Any) -> dict[str, Any]:
+    """A request that the dialect takes; all but one let through what only the others know."""
+    if name == "openai_responses":
+        return {"model": "m", "max_output_tokens": 1000, "input": "hello", **more}
     gemini = {"contents": [{"parts": [{"text": "hello"}]}], "generationConfig": {"maxOutputTokens": 1000}}
     said = [{"role": "user", "content": "hello"}]
     return {"model": "m", "max_tokens": 1000, "messages": said, **gemini, **more}
 
 
 def turn(name: str, **more: Any) -> Turn:
-    return dialect(name).parse(body(**more), VERSION)
+    return dialect(name).parse(body(name, **more), VERSION)
 
 
 def chat_events(asked: Turn, *replies: Reply) -> list[Any]:
@@ -305,15 +309,19 @@ FIELDS = [
     "model", "messages", "tools", "tool_choice", "stream", "stream_options", "stop", "n", "response_format",
     "functions",
     "function_call", "max_tokens", "logprobs", "system", "stop_sequences", "output_config", "output_format", "thinking",
+    "input", "instructions", "text", "reasoning", "include", "previous_response_id", "conversation", "prompt", "store",
+    "background", "top_logprobs", "truncation", "max_output_tokens",
 ]  # fmt: skip
 KEYS = st.sampled_from(
     ["type", "role", "content", "text", "name", "function", "parameters", "tool_calls", "id", "json_schema", "schema",
-     "strict", "format", "allowed_tools", "tools", "mode", "input_schema", "tool_use_id", "input", "custom", "refusal"]
+     "strict", "format", "allowed_tools", "tools", "mode", "input_schema", "tool_use_id", "input", "custom", "refusal",
+     "call_id", "arguments", "output", "effort", "verbosity"]
 )  # fmt: skip
 WORDS = st.sampled_from(
     ["function", "custom", "text", "user", "assistant", "tool", "tool_use", "tool_result", "json_schema",
      "allowed_tools",
-     "image_url", "auto", "any", "required", "document", "object"]
+     "image_url", "auto", "any", "required", "document", "object", "function_call", "function_call_output",
+     "item_reference", "message", "input_text", "output_text", "input_image", "reasoning", "json_object"]
 )  # fmt: skip
 LIKELY = st.recursive(
     WORDS | st.none() | st.booleans() | st.integers(0, 2),
@@ -329,7 +337,7 @@ CHANGES = st.dictionaries(st.sampled_from(FIELDS), JSON | LIKELY, max_size=4)
 @given(name=st.sampled_from(sorted(DIALECTS)), change=CHANGES)
 def test_any_body_is_a_turn_or_a_refusal_and_never_another_exception(name: str, change: dict[str, Any]) -> None:
     try:
-        asked = dialect(name).parse({**body(), **change}, VERSION)
+        asked = dialect(name).parse({**body(name), **change}, VERSION)
     except ProtocolError:
         return
     reply = finish(Reply("words"), asked, count_input(asked))

@@ -1,0 +1,296 @@
+"""OpenAI Responses as pure functions: request to turn, reply to events, what is kept of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fake_llm.dialects import canonical_path, dialect, keeping, route
+from fake_llm.exchange import generate
+from fake_llm.finish import finish
+from fake_llm.kept import MAX_CONVERSATION, Kept, KeptTurn
+from fake_llm.model import ProtocolError, Reply, Stamp, ToolCall, Turn
+from fake_llm.session import Session
+from fake_llm.stored_responses import answer
+from fake_llm.tokens import count_input
+
+STAMP = Stamp("0123456789abcdef01234567", 1_700_000_000)
+NEXT = Stamp("ffffffffffffffffffffffff", 1_700_000_001)
+RESPONSES = keeping("openai_responses")
+FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+LAX = {"type": "object", "properties": {"a": {}}, "additionalProperties": False}
+CALL = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+RESULT = {"type": "function_call_output", "call_id": "c", "output": "42"}
+
+
+def turn(kept: Kept | None = None, /, **more: Any) -> Turn:
+    return RESPONSES.resume({"model": "m", "input": "hello", **more}, {}, kept or Kept())
+
+
+def keep(kept: Kept, asked: Turn, reply: Reply, stamp: Stamp = STAMP, size: int = 100) -> KeptTurn:
+    """Keep an answered turn, as the exchange does."""
+    found = RESPONSES.kept_turn(asked, reply, stamp, kept, size)
+    assert found is not None
+    kept.add(found)
+    return found
+
+
+def events(asked: Turn, reply: Reply) -> list[dict[str, Any]]:
+    """The decoded events, their framing and their numbers checked on the way."""
+    raw = b"".join(RESPONSES.stream(asked, [finish(reply, asked, count_input(asked))], STAMP)).decode()
+    found = []
+    assert raw.endswith("\n\n")
+    for block in raw.split("\n\n")[:-1]:
+        name, data = block.split("\n")
+        decoded = json.loads(data.removeprefix("data: "))
+        assert name == f"event: {decoded['type']}"
+        found.append(decoded)
+    assert [event["sequence_number"] for event in found] == list(range(len(found)))
+    return found
+
+
+def rendered(asked: Turn, reply: Reply) -> Any:
+    return json.loads(RESPONSES.render(asked, [finish(reply, asked, count_input(asked))], STAMP))
+
+
+REPLIES = st.builds(
+    Reply,
+    text=st.text(max_size=40),
+    tool_calls=st.lists(
+        st.builds(ToolCall, st.sampled_from(["f", "g"]), st.text(max_size=30), custom=st.booleans()), max_size=3
+    ).map(tuple),
+    refusal=st.none() | st.text(max_size=20),
+    finish=st.sampled_from(["stop", "length", "content_filter", "failed", "tool_calls"]),
+    chunk_size=st.none() | st.integers(1, 9),
+)
+
+
+@given(REPLIES, st.booleans(), st.booleans(), st.booleans())
+def test_a_stream_adds_up_to_the_whole_response(reply: Reply, logprobs: bool, limited: bool, thinks: bool) -> None:
+    """Every item is added, filled and done in its turn, and what the events say is what the response says."""
+    more: dict[str, Any] = {"include": ["message.output_text.logprobs"]} if logprobs else {}
+    if thinks:
+        more["reasoning"] = {"summary": "auto"}
+    asked = turn(stream=True, **more, **({"max_output_tokens": 16} if limited else {}))
+    found = events(asked, reply)
+    assert found[-1]["response"] == rendered(asked, reply)
+    assert found[-1]["type"] == f"response.{found[-1]['response']['status']}"
+    output = found[-1]["response"]["output"]
+    done = [event["item"] for event in found if event["type"] == "response.output_item.done"]
+    added = [event["item"]["id"] for event in found if event["type"] == "response.output_item.added"]
+    assert done == output
+    assert added == [item["id"] for item in output]
+    for place, item in enumerate(output):
+        deltas = [event["delta"] for event in found if "delta" in event and event["output_index"] == place]
+        if item["type"] == "reasoning":
+            assert "".join(deltas) == item["summary"][0]["text"]
+        elif item["type"] == "message":
+            part = item["content"][0]
+            assert "".join(deltas) == part.get("text", part.get("refusal"))
+        else:
+            assert "".join(deltas) == item.get("arguments", item.get("input"))
+
+
+def test_only_the_last_item_of_an_incomplete_response_is_incomplete() -> None:
+    calls = (ToolCall("f", '{"a": 1}'), ToolCall("f", '{"b": ' + "1, " * 50 + "}"))
+    output = rendered(turn(max_output_tokens=30), Reply(text="so", tool_calls=calls))["output"]
+    assert [item["status"] for item in output] == ["completed", "completed", "incomplete"]
+
+
+def test_a_conversation_with_tools_is_understood() -> None:
+    asked = turn(
+        instructions="be brief",
+        input=[
+            {"role": "developer", "content": "and kind"},
+            {
+                "type": "message",
+                "role": "user",
+                "content": [{"type": "input_text", "text": "look"}, {"type": "input_image", "image_url": "x"}],
+            },
+            {"type": "reasoning", "id": "rs_1", "summary": []},
+            {"role": "assistant", "content": [{"type": "output_text", "text": "let me see"}]},
+            CALL,
+            {**CALL, "call_id": "d"},
+            RESULT,
+            {**RESULT, "call_id": "d", "output": [{"type": "input_text", "text": "43"}]},
+        ],
+    )
+    assert (asked.system, asked.user, asked.number) == ("be brief\nand kind", "look", 2)
+    assert asked.messages[2].attachments == 1
+    assert [call.id for call in asked.messages[3].tool_calls] == ["c", "d"]
+    assert [(result.call_id, result.text) for result in asked.tool_results] == [("c", "42"), ("d", "43")]
+
+
+@pytest.mark.parametrize(
+    ("change", "param", "code"),
+    [
+        ({"model": 7}, "model", "invalid_type"),
+        ({"model": ""}, "model", "model_not_found"),
+        ({"input": 7}, "input", "invalid_type"),
+        ({"input": ""}, None, "missing_required_parameter"),
+        ({"input": []}, None, "missing_required_parameter"),
+        ({"input": [7]}, "input[0]", "invalid_type"),
+        ({"input": [{}]}, "input[0]", "invalid_value"),
+        ({"input": [{"type": "chat"}]}, "input[0]", "invalid_value"),
+        ({"input": [{"role": "tool", "content": ""}]}, "input[0]", "invalid_value"),
+        ({"input": [{"role": "user"}]}, "input[0].content", "missing_required_parameter"),
+        ({"input": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]},
+         "input[0].content[0].type", "invalid_value"),
+        ({"input": [{"role": "user", "content": [{"type": "output_text", "text": "x"}]}]},
+         "input[0].content[0]", "invalid_value"),
+        ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]},
+         "input[0].content[0].text", "missing_required_parameter"),
+        ({"input": [{**CALL, "name": None}, RESULT]}, "input[0].name", "missing_required_parameter"),
+        ({"input": [RESULT]}, "input", None),
+        ({"input": [CALL]}, "input", None),
+        ({"messages": [{"role": "user", "content": "x"}]}, None, "unsupported_parameter"),
+        ({"temperature": 3}, "temperature", "decimal_above_max_value"),
+        ({"max_output_tokens": 15}, "max_output_tokens", "integer_below_min_value"),
+        ({"store": "yes"}, "store", "invalid_type"),
+        ({"background": True, "store": False}, "background", "unsupported_parameter"),
+        ({"truncation": "some"}, "truncation", "invalid_value"),
+        ({"include": ["all"]}, "include[0]", "invalid_value"),
+        ({"reasoning": {"effort": "huge"}}, "reasoning.effort", "invalid_value"),
+        ({"text": {"verbosity": "x"}}, "text.verbosity", "invalid_value"),
+        ({"text": {"format": {"type": "xml"}}}, "text.format.type", "invalid_value"),
+        ({"text": {"format": {"type": "json_schema"}}}, "text.format.name", "missing_required_parameter"),
+        ({"text": {"format": {"type": "json_schema", "name": "n"}}}, "text.format.schema",
+         "missing_required_parameter"),
+        ({"text": {"format": {"type": "json_schema", "name": "n", "strict": True, "schema": LAX}}},
+         "text.format.schema", "invalid_json_schema"),
+        ({"tools": [{}]}, "tools[0].type", "missing_required_parameter"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools[0].name", "missing_required_parameter"),
+        ({"tools": [{**FUNCTION, "strict": True, "parameters": LAX}]}, "tools[0].parameters",
+         "invalid_function_parameters"),
+        ({"tool_choice": "required"}, "tool_choice", None),
+        ({"tool_choice": "any"}, "tool_choice", "invalid_value"),
+        ({"tools": [FUNCTION], "tool_choice": {"type": "function"}}, "tool_choice.name", "missing_required_parameter"),
+        ({"tools": [FUNCTION], "tool_choice": {"type": "function", "name": "g"}}, "tool_choice", None),
+        ({"tool_choice": {"type": "web_search"}}, "tool_choice", None),
+        ({"previous_response_id": "x"}, "previous_response_id", "invalid_value"),
+        ({"previous_response_id": "resp_x"}, "previous_response_id", "previous_response_not_found"),
+    ],
+)  # fmt: skip
+def test_openai_refuses_with_the_parameter_and_a_code(
+    change: dict[str, Any], param: str | None, code: str | None
+) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        turn(**change)
+    assert (caught.value.status, caught.value.param, caught.value.code) == (400, param, code)
+
+
+@pytest.mark.parametrize(("lacking", "param"), [("model", "model"), ("input", "input")])
+def test_what_is_required_is_missed(lacking: str, param: str) -> None:
+    body = {"model": "m", "input": "hello"}
+    del body[lacking]
+    with pytest.raises(ProtocolError) as caught:
+        dialect("openai_responses").parse(body, {})
+    assert (caught.value.param, caught.value.code) == (param, "missing_required_parameter")
+
+
+def test_no_conversation_is_known() -> None:
+    with pytest.raises(ProtocolError, match="Conversation with id 'conv_1' not found") as caught:
+        turn(conversation={"id": "conv_1"})
+    assert caught.value.status == 404
+
+
+def test_a_turn_goes_on_from_a_kept_one() -> None:
+    kept = Kept()
+    first = turn(instructions="be brief", tools=[FUNCTION])
+    keep(kept, first, Reply(text="so", tool_calls=(ToolCall("f"),)))
+    call_id = rendered(first, Reply(text="so", tool_calls=(ToolCall("f"),)))["output"][1]["call_id"]
+    asked = turn(kept, previous_response_id="resp_" + STAMP.id, input=[{**RESULT, "call_id": call_id}])
+    assert (asked.system, asked.user, asked.number) == ("", "hello", 2)
+    assert [result.text for result in asked.tool_results] == ["42"]
+
+
+def test_a_reference_finds_what_was_sent_and_what_was_answered() -> None:
+    kept = Kept()
+    found = keep(kept, turn(), Reply(text="hi"))
+    message = rendered(turn(), Reply(text="hi"))["output"][0]
+    asked = turn(kept, input=[{"type": "item_reference", "id": found.items[0]["id"]}, {"id": message["id"]}])
+    assert [(said.role, said.text) for said in asked.messages] == [("user", "hello"), ("assistant", "hi")]
+
+
+def test_kept_turns_are_bounded_and_the_newest_stays() -> None:
+    kept = Kept(max_bytes=250)
+    for number in range(4):
+        keep(kept, turn(), Reply(text="x"), Stamp(f"{number:024x}", 1))
+    assert [kept.find(f"resp_{number:024x}") is not None for number in range(4)] == [False, False, True, True]
+    keep(kept, turn(), Reply(text="x"), Stamp(f"{9:024x}", 1), size=1_000)
+    assert len(kept) == 1
+
+
+def test_a_kept_turn_counts_the_turns_before_it_and_a_conversation_has_an_end() -> None:
+    kept = Kept()
+    keep(kept, turn(), Reply(text="x"), size=MAX_CONVERSATION)
+    second = keep(kept, turn(kept, previous_response_id=f"resp_{STAMP.id}"), Reply(text="y"), NEXT, size=1)
+    assert second.size == MAX_CONVERSATION + 1
+    with pytest.raises(ProtocolError) as caught:
+        turn(kept, previous_response_id=f"resp_{NEXT.id}")
+    assert caught.value.code == "context_length_exceeded"
+
+
+def test_a_dropped_turn_is_still_part_of_what_went_on_from_it() -> None:
+    kept = Kept()
+    keep(kept, turn(), Reply(text="x"))
+    keep(kept, turn(kept, previous_response_id=f"resp_{STAMP.id}", input="more"), Reply(text="y"), NEXT)
+    assert kept.drop(f"resp_{STAMP.id}")
+    found = answer(kept, "GET", f"resp_{NEXT.id}/input_items", {"order": "asc"}, body=b"", stamp=STAMP)
+    texts = [item["content"][0]["text"] for item in json.loads(found.raw)["data"]]
+    assert texts == ["hello", "x", "more"]
+
+
+@pytest.mark.parametrize(("after", "first"), [({}, 0), ({"starting_after": "3"}, 4), ({"starting_after": "99"}, None)])
+def test_events_are_replayed_after_a_number(after: dict[str, str], first: int | None) -> None:
+    kept = Kept()
+    keep(kept, turn(), Reply(text="one two"))
+    raw = answer(kept, "GET", f"resp_{STAMP.id}", {"stream": "true", **after}, body=b"", stamp=STAMP).raw.decode()
+    numbers = [
+        json.loads(line.removeprefix("data: "))["sequence_number"] for line in raw.split("\n") if "data: " in line
+    ]
+    assert numbers[:1] == ([] if first is None else [first])
+
+
+@pytest.mark.parametrize("query", [{"stream": "1"}, {"stream": "true", "starting_after": "x"}])
+def test_a_query_that_says_nothing_is_refused(query: dict[str, str]) -> None:
+    kept = Kept()
+    keep(kept, turn(), Reply(text="x"))
+    with pytest.raises(ProtocolError) as caught:
+        answer(kept, "GET", f"resp_{STAMP.id}", query, body=b"", stamp=STAMP)
+    assert caught.value.code == "invalid_type"
+
+
+@pytest.mark.parametrize("kind", ["cut", "malformed", "empty", "hang"])
+def test_what_goes_wrong_on_the_way_leaves_the_kept_response_whole(kind: str) -> None:
+    from fake_llm.model import Fault
+    from fake_llm.scenario import Answer, Match, Scenario
+
+    session = Session("t", [Scenario("s", Match(), (Answer(Reply(text="whole", fault=Fault(kind))),))])  # type: ignore[arg-type]
+    generate("openai_responses", session, {}, b'{"model": "m", "input": "x"}', STAMP)
+    found = json.loads(answer(session.kept, "GET", f"resp_{STAMP.id}", {}, body=b"", stamp=STAMP).raw)
+    assert (found["status"], found["output"][0]["content"][0]["text"]) == ("completed", "whole")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "operation"),
+    [
+        ("POST", "/responses", "generate"),
+        ("POST", "/v1/v1/responses/", "generate"),
+        ("POST", "/responses/input_tokens", "kept"),
+        ("GET", "/responses/resp_1", "kept"),
+        ("DELETE", "/v1/responses/resp_1", "kept"),
+        ("POST", "/responses/resp_1/cancel", "kept"),
+        ("GET", "/v1/responses/resp_1/input_items", "kept"),
+        ("POST", "/v1/responses/resp_1", None),
+        ("GET", "/v1/responses/resp_1/cancel", None),
+        ("GET", "/v1/responses", None),
+    ],
+)
+def test_paths_lead_to_what_serves_them(method: str, path: str, operation: str | None) -> None:
+    found = route(method, canonical_path(path))
+    assert (found.operation if found else None) == operation
