@@ -53,14 +53,26 @@ def new_stamp() -> Stamp:
     return Stamp(os.urandom(12).hex(), int(time.time()))
 
 
-def generate(dialect_name: str, session: Session, headers: Mapping[str, str], body: bytes, stamp: Stamp) -> Outcome:
-    """The outcome of a request to a model. Never raises for what a client or a scenario may do."""
+def generate(
+    dialect_name: str,
+    session: Session,
+    headers: Mapping[str, str],
+    body: bytes,
+    stamp: Stamp,
+    *,
+    path_model: str | None = None,
+) -> Outcome:
+    """The outcome of a request to a model. Never raises for what a client or a scenario may do.
+
+    ``path_model``: the model that the path names, for a body that names none.
+    """
     speaks = dialect(dialect_name)
     envelopes = envelope(speaks.PROVIDER)
     decoded: Json = None
     try:
         decoded = decode(body)
-        turn = speaks.parse(decoded, headers)
+        named = decoded if decoded.get("model") or not path_model else {**decoded, "model": path_model}
+        turn = speaks.parse(named, headers)
     except ProtocolError as error:
         outcome = refused(error, envelopes, stamp)
         outcome.body = decoded if decoded is not None else body.decode("utf-8", "replace")
@@ -108,7 +120,7 @@ def _answered(turn: Turn, session: Session, headers: Mapping[str, str], speaks: 
     envelopes = envelope(speaks.PROVIDER)
     switched = session.take_fault()
     chosen = session.select(turn, headers) if switched is None else Selected("fault switch", Reply(fault=switched))
-    if chosen.name is None:
+    if chosen.name is None and not turn.computed:
         session.journal.unmatched += 1
         if session.strict:
             return refused(_unmatched(turn, session, headers), envelopes, stamp)
@@ -147,7 +159,7 @@ def _spoken(turn: Turn, chosen: Selected, speaks: Dialect, stamp: Stamp) -> Outc
 def _words(turn: Turn, chosen: Selected, choice: int) -> Reply:
     if not chosen.automatic:
         return chosen.reply
-    words = automatic_reply(turn, choice)
+    words = Reply() if turn.computed else automatic_reply(turn, choice)
     return words if chosen.name is None else with_words_of(chosen.reply, words)
 
 

@@ -10,6 +10,9 @@ from typing import Any, Literal
 Json = Any
 """A JSON value as :mod:`json` decodes it."""
 
+Input = str | tuple[int, ...]
+"""A text outside of any conversation, or the tokens of one."""
+
 Role = Literal["system", "user", "assistant", "tool"]
 FaultKind = Literal["status", "hang", "cut", "malformed", "empty", "stream_error"]
 
@@ -75,7 +78,11 @@ class OutputFormat:
 
 @dataclass(frozen=True)
 class Turn:
-    """One request to a model, free of its dialect. ``raw`` is the request body as it was decoded."""
+    """One request to a model, free of its dialect. ``raw`` is the request body as it was decoded.
+
+    ``inputs``: the prompts of a completion, or what is to be embedded or judged; ``messages`` then has them as one
+    user message. ``computed``: the answer has no words, so that only a scenario that names the dialect is meant.
+    """
 
     dialect: str
     model: str
@@ -91,6 +98,8 @@ class Turn:
     seed: int | None = None
     top_logprobs: int | None = None
     include_usage: bool = False
+    inputs: tuple[Input, ...] = ()
+    computed: bool = False
     raw: Mapping[str, Json] = field(default_factory=dict)
 
     @cached_property

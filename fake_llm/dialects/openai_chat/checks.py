@@ -68,7 +68,7 @@ def check_parameters(body: Mapping[str, Json]) -> None:
         if value is None or name not in _CHECKED:
             continue
         if name in NUMBERS:
-            _check_number(name, value, NUMBERS[name])
+            check_number(name, value, NUMBERS[name])
         elif name in SIMPLE:
             if json_type(value) != SIMPLE[name]:
                 wrong_type(name, SIMPLE[name], value)
@@ -124,7 +124,8 @@ def _described(value: Json) -> str:
     return _ARTICLES.get(kind, kind)
 
 
-def _check_number(name: str, value: Json, bounds: Range) -> None:
+def check_number(name: str, value: Json, bounds: Range) -> None:
+    """Refuse a number of another type, or out of ``bounds``."""
     found = json_type(value)
     if found != bounds.kind and not (bounds.kind == "decimal" and found == "integer"):
         wrong_type(name, bounds.kind, value)
