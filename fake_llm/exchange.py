@@ -71,7 +71,7 @@ def generate(
     decoded: Json = None
     try:
         decoded = decode(body)
-        named = decoded if decoded.get("model") or not path_model else {**decoded, "model": path_model}
+        named = decoded if decoded.get("model") else {**decoded, "model": path_model}
         turn = speaks.parse(named, headers)
     except ProtocolError as error:
         outcome = refused(error, envelopes, stamp)

@@ -72,7 +72,7 @@ ROUTES: dict[tuple[str, str], Route] = {
 """Paths as they are after :func:`canonical_path`."""
 
 _SLASHES = re.compile(r"//+")
-_AZURE = re.compile(r"/openai/(?:v1/|deployments/(?P<deployment>[^/]+)/)?")
+_AZURE = re.compile(r"/openai/(?:deployments/(?P<deployment>[^/]+)/)?")
 
 
 @cache
