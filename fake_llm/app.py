@@ -17,7 +17,18 @@ from urllib.parse import parse_qsl
 
 from fake_llm import __version__
 from fake_llm.connection import BodyTooLarge, ClientLeft, Connection, Receive, Scope, Send
-from fake_llm.dialects import DIALECTS, NOTHING, Route, canonical_path, counting_dialect, dialect, has_path, route
+from fake_llm.dialects import (
+    COMPUTED,
+    DIALECTS,
+    NOTHING,
+    Route,
+    canonical_path,
+    counting_dialect,
+    deployment,
+    dialect,
+    has_path,
+    route,
+)
 from fake_llm.dialects.wire import to_bytes
 from fake_llm.envelopes import Envelope, envelope, provider_of
 from fake_llm.exchange import JSON_TYPE, Outcome, decode, generate, new_stamp, refused
@@ -31,7 +42,7 @@ CONTROL = "/_fake"
 HEALTH = "/_fake/health"
 WARM_UP_AFTER_S = 0.05
 
-_HEALTH_BODY = to_bytes({"status": "ok", "version": __version__, "dialects": list(DIALECTS)})
+_HEALTH_BODY = to_bytes({"status": "ok", "version": __version__, "dialects": [*DIALECTS, *COMPUTED]})
 _LIVE_PATHS = frozenset({"/", "/health", "/healthz"})
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -76,7 +87,7 @@ class App:
             from fake_llm.control import build  # noqa: PLC0415 - this is the late import
 
             self._control = build(self.sessions)
-            for name in DIALECTS:
+            for name in (*DIALECTS, *COMPUTED):
                 dialect(name)
         except BaseException:  # noqa: BLE001 - a thread's exception would go unseen, and leave requests waiting
             traceback.print_exc()
@@ -108,7 +119,7 @@ class App:
         key = api_key(connection.headers) or _key_in_query(connection, found)
         session = self.sessions.get(session_of(connection.headers, from_path, key))
         entry = Entry(connection.method, path, time.time(), headers=connection.headers)
-        outcome, seen = await _outcome(connection, asked, found, key, session)
+        outcome, seen = await _outcome(connection, asked, found, key, session, path_model=deployment(rest))
         entry.dialect = _dialect_name(connection, found)
         outcome.note(entry, seen=seen)
         if found is not None and found.operation == "generate":
@@ -124,7 +135,7 @@ class App:
 
 
 async def _outcome(
-    connection: Connection, path: str, found: Route | None, key: str | None, session: Session
+    connection: Connection, path: str, found: Route | None, key: str | None, session: Session, *, path_model: str | None
 ) -> tuple[Outcome, int]:
     """What is answered at ``path``, and how many bytes the request had."""
     stamp = new_stamp()
@@ -136,9 +147,10 @@ async def _outcome(
             raise _unserved(connection.method, path, envelopes)
         if key is None:
             raise envelopes.missing_key()
+        if path_model is not None and "api-version" not in dict(parse_qsl(connection.query)):
+            raise ProtocolError("Resource not found", status=404, code="404")
         if found.operation == "generate":
-            bound = _bound(connection, found)
-            return generate(found.dialect, session, connection.headers, body, stamp, bound=bound), len(body)
+            return _answered(connection, found, session, body, stamp, path_model), len(body)
         if found.operation == "kept":
             return _about_kept(session, path, connection, body, stamp), len(body)
         raw = _looked_up(found, provider, connection, body)
@@ -178,6 +190,13 @@ def _looked_up(found: Route, provider: str, connection: Connection, body: bytes)
     if model_id := found.bound.get("model"):
         return to_bytes(models.model(provider, model_id))
     return to_bytes(models.listing(provider, dict(parse_qsl(connection.query))))
+
+
+def _answered(
+    connection: Connection, found: Route, session: Session, body: bytes, stamp: Stamp, path_model: str | None
+) -> Outcome:
+    bound = _bound(connection, found)
+    return generate(found.dialect, session, connection.headers, body, stamp, bound=bound, path_model=path_model)
 
 
 def _bound(connection: Connection, found: Route) -> Mapping[str, Json]:

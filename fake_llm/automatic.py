@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from fake_llm.model import Reply, Tool, ToolCall, Turn
+from fake_llm.model import Message, Reply, Tool, ToolCall, Turn
 
 ECHO_LIMIT = 400
 """Characters of the user's message that are echoed."""
@@ -24,6 +24,8 @@ def automatic_reply(turn: Turn, choice: int = 0) -> Reply:
         return Reply(text=_instance(turn.output.schema, turn.seed or 0))
     if turn.output.kind == "json_object":
         return Reply(text=json.dumps({"answer": _echo(turn)}, ensure_ascii=False))
+    if len(turn.inputs) > 1:
+        return _to_prompt(turn, choice)
     text = _echo(turn)
     return Reply(text=f"{text} ({choice + 1})" if choice else text)
 
@@ -31,6 +33,14 @@ def automatic_reply(turn: Turn, choice: int = 0) -> Reply:
 def with_words_of(script: Reply, words: Reply) -> Reply:
     """The scripted delays, headers, usage and fault around the words of another reply."""
     return replace(script, text=words.text, tool_calls=words.tool_calls, refusal=words.refusal)
+
+
+def _to_prompt(turn: Turn, choice: int) -> Reply:
+    """The reply to one of several prompts, whose choices follow each other."""
+    each = turn.choices // len(turn.inputs)
+    prompt = turn.inputs[choice // each]
+    said = Message("user", prompt if isinstance(prompt, str) else " ".join(map(str, prompt)))
+    return automatic_reply(replace(turn, messages=(said,), inputs=(prompt,)), choice % each)
 
 
 def _echo(turn: Turn) -> str:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from fake_llm import __version__
 from fake_llm.complaints import sentences
-from fake_llm.dialects import DIALECTS
+from fake_llm.dialects import COMPUTED, DIALECTS
 from fake_llm.dialects.wire import to_bytes
 from fake_llm.journal import Journal
 from fake_llm.model import Json
@@ -64,7 +64,7 @@ def _add_health(api: FastAPI) -> None:
     @api.get("/_fake/health")
     async def health() -> Response:
         """Whether the server answers, and which dialects it speaks."""
-        return _json({"status": "ok", "version": __version__, "dialects": list(DIALECTS)})
+        return _json({"status": "ok", "version": __version__, "dialects": [*DIALECTS, *COMPUTED]})
 
 
 def _add_sessions(api: FastAPI, sessions: Sessions) -> None:

@@ -62,22 +62,23 @@ def generate(
     stamp: Stamp,
     *,
     bound: Mapping[str, Json] = NOTHING,
+    path_model: str | None = None,
 ) -> Outcome:
     """The outcome of a request to a model. Never raises for what a client or a scenario may do.
 
-    ``bound`` is what the URL says of the request; it stands above the body.
+    ``bound`` is what the URL says of the request; it stands above the body. ``path_model``: the model that the path
+    names, for a body that names none.
     """
     speaks = dialect(dialect_name)
     envelopes = envelope(speaks.PROVIDER)
     keeps = dialect_name in KEEPING
     decoded: Json = None
     try:
-        if keeps:
-            decoded = decode(body or b"{}")
-            turn = keeping(dialect_name).resume(decoded, headers, session.kept)
-        else:
-            decoded = decode(body)
-            turn = speaks.parse({**decoded, **bound} if bound else decoded, headers)
+        decoded = decode(body or b"{}" if keeps else body)
+        asked = {**decoded, **bound} if bound else decoded
+        if path_model is not None and not asked.get("model"):
+            asked = {**asked, "model": path_model}
+        turn = keeping(dialect_name).resume(asked, headers, session.kept) if keeps else speaks.parse(asked, headers)
     except ProtocolError as error:
         outcome = refused(error, envelopes, stamp)
         outcome.body = decoded if decoded is not None else body.decode("utf-8", "replace")
@@ -131,7 +132,7 @@ def _answered(turn: Turn, session: Session, headers: Mapping[str, str], speaks: 
     envelopes = envelope(speaks.PROVIDER)
     switched = session.take_fault()
     chosen = session.select(turn, headers) if switched is None else Selected("fault switch", Reply(fault=switched))
-    if chosen.name is None:
+    if chosen.name is None and not turn.computed:
         session.journal.unmatched += 1
         if session.strict:
             return refused(_unmatched(turn, session, headers), envelopes, stamp)
@@ -191,7 +192,7 @@ def _error_event(turn: Turn, fault: Fault, speaks: Dialect, stamp: Stamp, events
 def _words(turn: Turn, chosen: Selected, choice: int) -> Reply:
     if not chosen.automatic:
         return chosen.reply
-    words = automatic_reply(turn, choice)
+    words = Reply() if turn.computed else automatic_reply(turn, choice)
     return words if chosen.name is None else with_words_of(chosen.reply, words)
 
 

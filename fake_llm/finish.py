@@ -15,8 +15,10 @@ TOKENS_PER_CALL = 5
 def finish(reply: Reply, turn: Turn, input_tokens: int) -> Reply:
     """``reply`` as the client sees it: cut at ``turn``'s stop sequences and token limit, with its usage.
 
-    A scripted finish reason and a scripted usage stand, whatever the text.
+    A scripted finish reason and a scripted usage stand, whatever the text. A computed answer has no tokens.
     """
+    if turn.computed:
+        return reply if reply.usage is not None else replace(reply, usage=Usage(input_tokens))
     scripted_finish = reply.finish != "stop"
     if turn.stop and not reply.tool_calls:
         reply = _stopped(reply, turn.stop)

@@ -69,6 +69,8 @@ class Match:
 
     def mismatch(self, turn: Turn, headers: Mapping[str, str]) -> str | None:
         """The name of the first test that fails, or None where all pass. Costs what is set, cheap tests first."""
+        if turn.computed and turn.dialect not in self.dialects:
+            return "dialect"
         if self.user is not None and not self.user(turn.user):
             return "user"
         if self.model is not None and not fnmatchcase(turn.model, self.model):

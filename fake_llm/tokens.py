@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from fake_llm.model import Message, Tool, Turn
+from fake_llm.model import Input, Message, Tool, Turn
 
 WORD_PIECE = 7
 """Letters of an alphabet that one token holds, where the word is too long to be a token itself."""
@@ -54,8 +54,15 @@ def count(text: str) -> int:
     return len(pieces(text)) if text else 0
 
 
+def count_one(content: Input) -> int:
+    """How many tokens an input is, which may be given as tokens."""
+    return count(content) if isinstance(content, str) else len(content)
+
+
 def count_input(turn: Turn) -> int:
-    """Tokens of the whole request: messages, tools and the schema asked for."""
+    """Tokens of the whole request: messages, tools and the schema asked for; or its inputs and nothing beside."""
+    if turn.inputs:
+        return sum(count_one(one) for one in turn.inputs)
     total = TOKENS_PER_REPLY + sum(_message(message) for message in turn.messages)
     total += sum(_tool(tool) for tool in turn.tools)
     if turn.output.kind == "json_schema":

@@ -65,7 +65,9 @@ class MatchForm(Form):
     user: Text | None = Field(None, description="The text of the last user message")
     system: Text | None = Field(None, description="All system and developer text")
     model: str | None = Field(None, description="The model's name; * and ? are wildcards")
-    dialect: str | list[str] | None = Field(None, description="openai_chat, openai_responses, anthropic, gemini")
+    dialect: str | list[str] | None = Field(
+        None, description="openai_chat, openai_responses, anthropic, gemini, openai_embeddings, …"
+    )
     tool_result: Text | None = Field(None, description="A tool result sent since the model last spoke")
     tools: str | list[str] | None = Field(None, description="Names of tools that must be offered")
     turn: int | None = Field(None, ge=1, description="1 for the first request of a conversation")

@@ -1,8 +1,8 @@
 """The wire protocols, one sibling module each, over one neutral model. All of them are pure.
 
-To add one: write its module with the functions of :class:`Dialect`, add a line to ``DIALECTS`` and its paths to
-``ROUTES``; what a path says of the request reaches ``parse`` in the body, by the route's ``bound``. A module is
-imported when the first request for it comes.
+To add one: write its module with the functions of :class:`Dialect`, add a line to ``DIALECTS`` (or ``COMPUTED``) and
+its paths to ``ROUTES``; what a path says of the request reaches ``parse`` in the body, by the route's ``bound``. A
+module is imported when the first request for it comes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ DIALECTS = {
     "openai_responses": "fake_llm.dialects.openai_responses",
     "anthropic": "fake_llm.dialects.anthropic",
     "gemini": "fake_llm.dialects.gemini",
+    "openai_completions": "fake_llm.dialects.openai_completions",
 }
+COMPUTED = {
+    "openai_embeddings": "fake_llm.dialects.openai_embeddings",
+    "openai_moderations": "fake_llm.dialects.openai_moderations",
+}
+"""Dialects whose answers are computed from the request and have no words: ``parse`` sets ``computed``, and as such
+a turn never streams, they have no ``stream``, ``stream_error`` and ``STREAM_TYPE``."""
 NOTHING: Mapping[str, Json] = MappingProxyType({})
 
 
@@ -103,6 +110,9 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "/v1/chat/completions"): Route("generate", "openai_chat"),
     ("POST", "/v1/responses"): Route("generate", "openai_responses"),
     ("POST", "/v1/responses/input_tokens"): Route("kept", "openai_responses"),
+    ("POST", "/v1/completions"): Route("generate", "openai_completions"),
+    ("POST", "/v1/embeddings"): Route("generate", "openai_embeddings"),
+    ("POST", "/v1/moderations"): Route("generate", "openai_moderations"),
     ("POST", "/v1/messages"): Route("generate", "anthropic"),
     ("POST", "/v1/messages/count_tokens"): Route("count_tokens", "anthropic"),
     ("GET", "/v1/models"): Route("models"),
@@ -124,12 +134,13 @@ _KEPT_METHODS: dict[str | None, tuple[str, ...]] = {
     "/cancel": ("POST",),
     "/input_items": ("GET",),
 }
+_AZURE = re.compile(r"/openai/(?:deployments/(?P<deployment>[^/]+)/)?")
 
 
 @cache
 def dialect(name: str) -> Dialect:
     """The module of the dialect."""
-    return cast("Dialect", import_module(DIALECTS[name]))
+    return cast("Dialect", import_module(DIALECTS.get(name) or COMPUTED[name]))
 
 
 def counting_dialect(name: str) -> CountingDialect:
@@ -146,9 +157,12 @@ def canonical_path(path: str) -> str:
     """``path`` as the routes know it: single slashes, none at the end, one version in front.
 
     Base URLs come with and without ``/v1`` and a trailing slash; joined with what the SDK appends they give
-    ``/v1/v1/messages``, ``//chat/completions`` and the like. Of two versions the last one, the SDK's, stands.
+    ``/v1/v1/messages``, ``//chat/completions`` and the like. Of two versions the last one, the SDK's, stands. Azure's
+    ``/openai/v1/…``, ``/openai/…`` and ``/openai/deployments/<deployment>/…`` are the same endpoints as OpenAI's.
     """
     path = "/" + _SLASHES.sub("/", path).strip("/")
+    if azure := _AZURE.match(path):
+        path = "/v1/" + path[azure.end() :]
     while path.startswith(_REPEATED):
         path = path[path.index("/", 1) :]
     if path != "/" and not path.startswith(("/v1/", "/_fake/")) and path != "/v1":
@@ -158,6 +172,12 @@ def canonical_path(path: str) -> str:
         if _KEPT_RESPONSE.fullmatch(versioned):
             return versioned
     return path
+
+
+def deployment(path: str) -> str | None:
+    """The deployment that an Azure path names; it stands for a model."""
+    azure = _AZURE.match("/" + _SLASHES.sub("/", path).strip("/"))
+    return azure["deployment"] if azure else None
 
 
 def route(method: str, path: str) -> Route | None:

@@ -15,7 +15,8 @@ CREATED_AT = "2026-01-01T00:00:00Z"
 
 LISTED = {
     "openai": ("gpt-6.2-sol", "gpt-6-luna", "gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-4.1", "gpt-4o", "gpt-4o-mini",
-               "text-embedding-3-small", "text-embedding-3-large"),
+               "text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002", "omni-moderation-latest",
+               "gpt-3.5-turbo-instruct"),
     "anthropic": ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-opus-5", "claude-sonnet-5"),
     "gemini": ("gemini-3-pro", "gemini-3-flash", "gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.5-flash-lite",
                "gemini-embedding-001"),
