@@ -132,6 +132,7 @@ def test_googles_form_of_a_schema_is_a_json_schema() -> None:
 def test_googles_own_tools_are_never_called_in_place_of_a_function() -> None:
     asked = turn(tools=[{"googleSearch": {}}, F], toolConfig={"functionCallingConfig": {"mode": "ANY"}})
     assert [call.name for call in automatic_reply(asked).tool_calls] == ["f"]
+    assert [tool.name for tool in asked.callable_tools] == ["f", "g"]
 
 
 def config(**values: Any) -> dict[str, Any]:
@@ -224,6 +225,11 @@ def test_thoughts_are_counted_beside_what_was_said() -> None:
     found = rendered(turn(), Reply("x", usage=Usage(10, 7, cached_tokens=4, reasoning_tokens=5)))["usageMetadata"]
     assert (found["promptTokenCount"], found["candidatesTokenCount"], found["thoughtsTokenCount"]) == (10, 2, 5)
     assert (found["cachedContentTokenCount"], found["totalTokenCount"]) == (4, 17)
+
+
+def test_the_last_chunk_has_the_usage_that_was_scripted() -> None:
+    found = chunks(turn(stream=True), Reply("a b", usage=Usage(10, 50)))
+    assert [one["usageMetadata"]["candidatesTokenCount"] for one in found] == [1, 50]
 
 
 def test_a_whole_request_may_be_counted() -> None:

@@ -12,6 +12,7 @@ from fake_llm.dialects.models import listing, model
 from fake_llm.envelopes import envelope, provider_of
 from fake_llm.exchange import generate, new_stamp
 from fake_llm.model import Fault, ProtocolError, Stamp
+from fake_llm.scenario_file import load_text
 from fake_llm.session import Session, key_in_query
 
 STAMP = Stamp("0123456789abcdef01234567", 1_700_000_000)
@@ -83,3 +84,17 @@ def test_what_the_url_says_stands_above_the_body() -> None:
     outcome = generate("gemini", Session("t"), {}, body, new_stamp(), bound={"model": "m", "stream": False})
     assert outcome.turn is not None
     assert (outcome.turn.model, outcome.turn.stream, outcome.body["model"]) == ("m", False, "other")
+
+
+def test_a_scenario_file_answers_by_the_dialect_and_by_what_the_url_says() -> None:
+    session = Session("t")
+    match = "{dialect: gemini, json: {model: m, 'contents[0].role': user}}"
+    session.put_in_front(load_text(f"[{{match: {match}, sequence: [hi, {{fault: {{kind: status}}}}]}}]", "s.yaml"))
+    body = json.dumps({"contents": HELLO}).encode()
+    bound = {"model": "m", "stream": True, "alt": "sse"}
+    said, failed = (generate("gemini", session, {}, body, new_stamp(), bound=bound) for _ in range(2))
+    assert (said.scenario, b'"text":"hi"' in said.raw) == ("s-1", True)
+    assert dict(said.headers)[b"content-type"].startswith(b"text/event-stream")
+    assert (failed.status, json.loads(failed.raw)["error"]["status"]) == (500, "INTERNAL")
+    other = generate("gemini", session, {}, body, new_stamp(), bound={**bound, "model": "other"})
+    assert other.scenario is None
