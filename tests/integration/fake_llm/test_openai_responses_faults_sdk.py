@@ -116,7 +116,7 @@ def test_other_paths_and_methods_are_refused(session: Session, method: str, path
     assert (found.status_code, found.json()["error"]["type"]) == (status, "invalid_request_error")
 
 
-def test_a_yaml_scenario_serves_this_dialect_alone(session: Session, chat: openai.OpenAI) -> None:
+def test_a_scenario_serves_this_dialect_alone(session: Session, chat: openai.OpenAI) -> None:
     session.add({"match": {"dialect": "openai_responses", "json": {"input[0].role": "user"}}, "reply": "for responses"})
     found = chat.responses.create(model="m", input=[{"role": "user", "content": "x"}])
     assert found.output_text == "for responses"
