@@ -150,7 +150,9 @@ async def _outcome(
         if path_model is not None and "api-version" not in dict(parse_qsl(connection.query)):
             raise ProtocolError("Resource not found", status=404, code="404")
         if found.operation == "generate":
-            return _answered(connection, found, session, body, stamp, path_model), len(body)
+            bound, sent = _bound(connection, found), connection.headers
+            answered = generate(found.dialect, session, sent, body, stamp, bound=bound, path_model=path_model)
+            return answered, len(body)
         if found.operation == "kept":
             return _about_kept(session, path, connection, body, stamp), len(body)
         raw = _looked_up(found, provider, connection, body)
@@ -190,13 +192,6 @@ def _looked_up(found: Route, provider: str, connection: Connection, body: bytes)
     if model_id := found.bound.get("model"):
         return to_bytes(models.model(provider, model_id))
     return to_bytes(models.listing(provider, dict(parse_qsl(connection.query))))
-
-
-def _answered(
-    connection: Connection, found: Route, session: Session, body: bytes, stamp: Stamp, path_model: str | None
-) -> Outcome:
-    bound = _bound(connection, found)
-    return generate(found.dialect, session, connection.headers, body, stamp, bound=bound, path_model=path_model)
 
 
 def _bound(connection: Connection, found: Route) -> Mapping[str, Json]:
