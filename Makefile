@@ -14,6 +14,7 @@ help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
+	@echo "Installing what the project needs into $(VENV): once, and again when that changes (a minute; seconds with uv)."
 	@if command -v uv >/dev/null; then \
 		uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV); \
 		uv pip install --quiet --python $(VENV) --constraint constraints.txt --compile-bytecode --editable '.[dev]'; \

@@ -10,6 +10,7 @@ from fake_llm.model import Json, ProtocolError
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """What OpenAI allows as the name of a tool and of a schema."""
+MAX_STOPS = 4
 
 _ARTICLES = {
     "string": "a string",
@@ -125,3 +126,59 @@ def check_number(name: str, value: Json, bounds: Range) -> None:
             name,
             f"{bounds.kind}_above_max_value",
         )
+
+
+def stop_sequences(stop: Json) -> tuple[str, ...]:
+    """The request's ``stop``: a string, or at most :data:`MAX_STOPS` of them.
+
+    :raises ProtocolError: it is something else.
+    """
+    if stop is None:
+        return ()
+    if isinstance(stop, str):
+        return (stop,)
+    if not isinstance(stop, list) or not all(isinstance(one, str) for one in stop):
+        wrong_type("stop", "one of a string or array of strings", stop)
+    if len(stop) > MAX_STOPS:
+        invalid(
+            f"Invalid 'stop': array too long. Expected an array with maximum length {MAX_STOPS}, but got an array "
+            f"with length {len(stop)} instead.",
+            "stop",
+            "array_above_max_length",
+        )
+    return tuple(stop)
+
+
+def includes_usage(options: Json, *, stream: bool) -> bool:
+    """Whether the request's ``stream_options`` ask for a last chunk with the usage.
+
+    :raises ProtocolError: there are options and no stream, or no boolean in them.
+    """
+    if options is None:
+        return False
+    if not stream:
+        invalid("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
+    included = options.get("include_usage")
+    if included is not None and json_type(included) != "boolean":
+        wrong_type("stream_options.include_usage", "boolean", included)
+    return bool(included)
+
+
+def function_name(written: Mapping[str, Json], param: str) -> str:
+    """The name of a function or a tool.
+
+    :raises ProtocolError: there is none, or one that a model could not call.
+    """
+    name = written.get("name")
+    if name is None:
+        missing(f"{param}.name")
+    if not isinstance(name, str):
+        wrong_type(f"{param}.name", "string", name)
+    if not NAME.fullmatch(name):
+        invalid(
+            f"Invalid '{param}.name': string does not match pattern. Expected a string that matches the pattern "
+            "'^[a-zA-Z0-9_-]+$'.",
+            f"{param}.name",
+            "invalid_value",
+        )
+    return name

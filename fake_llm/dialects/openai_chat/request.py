@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fake_llm.dialects.openai.refusals import NAME, invalid, json_type, missing, wrong_type, wrong_value
+from fake_llm.dialects.openai.refusals import (
+    NAME,
+    includes_usage,
+    invalid,
+    missing,
+    stop_sequences,
+    wrong_type,
+    wrong_value,
+)
 from fake_llm.dialects.openai.strict import problem
 from fake_llm.dialects.openai_chat.checks import RULES
 from fake_llm.dialects.openai_chat.tools import tool_choice_of, tools_of
@@ -27,7 +35,6 @@ ROLES: dict[str, Role] = {
     "tool": "tool",
     "function": "tool",
 }
-_MAX_STOPS = 4
 
 
 def parse(body: Mapping[str, Json], headers: Mapping[str, str]) -> Turn:
@@ -50,11 +57,11 @@ def parse(body: Mapping[str, Json], headers: Mapping[str, str]) -> Turn:
         parallel_tool_calls=body.get("parallel_tool_calls") is not False,
         output=_output(body),
         max_tokens=_max_tokens(body),
-        stop=_stop(body),
+        stop=stop_sequences(body.get("stop")),
         choices=body.get("n") or 1,
         seed=body.get("seed"),
         top_logprobs=_top_logprobs(body),
-        include_usage=_include_usage(body, stream=stream),
+        include_usage=includes_usage(body.get("stream_options"), stream=stream),
         raw=body,
     )
 
@@ -250,24 +257,6 @@ def _max_tokens(body: Mapping[str, Json]) -> int | None:
     return old if new is None else new
 
 
-def _stop(body: Mapping[str, Json]) -> tuple[str, ...]:
-    stop = body.get("stop")
-    if stop is None:
-        return ()
-    if isinstance(stop, str):
-        return (stop,)
-    if not isinstance(stop, list) or not all(isinstance(one, str) for one in stop):
-        wrong_type("stop", "one of a string or array of strings", stop)
-    if len(stop) > _MAX_STOPS:
-        invalid(
-            f"Invalid 'stop': array too long. Expected an array with maximum length {_MAX_STOPS}, but got an array "
-            f"with length {len(stop)} instead.",
-            "stop",
-            "array_above_max_length",
-        )
-    return tuple(stop)
-
-
 def _top_logprobs(body: Mapping[str, Json]) -> int | None:
     """How many alternatives to show beside each token's log probability; None: no log probabilities."""
     top = body.get("top_logprobs")
@@ -276,15 +265,3 @@ def _top_logprobs(body: Mapping[str, Json]) -> int | None:
             invalid("The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.", "top_logprobs")
         return None
     return top or 0
-
-
-def _include_usage(body: Mapping[str, Json], *, stream: bool) -> bool:
-    options = body.get("stream_options")
-    if options is None:
-        return False
-    if not stream:
-        invalid("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
-    included = options.get("include_usage")
-    if included is not None and json_type(included) != "boolean":
-        wrong_type("stream_options.include_usage", "boolean", included)
-    return bool(included)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fake_llm.dialects.openai.refusals import NAME, invalid, missing, wrong_type, wrong_value
+from fake_llm.dialects.openai.refusals import function_name, invalid, missing, wrong_type, wrong_value
 from fake_llm.dialects.openai.strict import problem
 from fake_llm.model import Json, Tool, ToolChoice
 
@@ -27,7 +27,7 @@ def _tool(written: Json, param: str) -> Tool:
         custom = written.get("custom")
         if not isinstance(custom, Mapping):
             missing(f"{param}.custom")
-        return Tool(_name(custom, f"{param}.custom"), str(custom.get("description") or ""), custom=True)
+        return Tool(function_name(custom, f"{param}.custom"), str(custom.get("description") or ""), custom=True)
     if kind != "function":
         wrong_value(f"{param}.type", kind, ("function", "custom"))
     if not isinstance(written.get("function"), Mapping):
@@ -38,7 +38,7 @@ def _tool(written: Json, param: str) -> Tool:
 def _function(written: Json, param: str) -> Tool:
     if not isinstance(written, Mapping):
         wrong_type(param, "object", written)
-    name = _name(written, param)
+    name = function_name(written, param)
     schema = written.get("parameters")
     if schema is not None and not isinstance(schema, Mapping):
         wrong_type(f"{param}.parameters", "object", schema)
@@ -52,22 +52,6 @@ def _function(written: Json, param: str) -> Tool:
     if written.get("strict") and (why := problem(schema)):
         invalid(f"Invalid schema for function '{name}': {why}", f"{param}.parameters", "invalid_function_parameters")
     return Tool(name, str(written.get("description") or ""), schema or {"type": "object", "properties": {}})
-
-
-def _name(written: Mapping[str, Json], param: str) -> str:
-    name = written.get("name")
-    if name is None:
-        missing(f"{param}.name")
-    if not isinstance(name, str):
-        wrong_type(f"{param}.name", "string", name)
-    if not NAME.fullmatch(name):
-        invalid(
-            f"Invalid '{param}.name': string does not match pattern. Expected a string that matches the pattern "
-            "'^[a-zA-Z0-9_-]+$'.",
-            f"{param}.name",
-            "invalid_value",
-        )
-    return name
 
 
 def tool_choice_of(body: Mapping[str, Json], tools: tuple[Tool, ...]) -> ToolChoice:

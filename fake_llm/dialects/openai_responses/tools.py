@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fake_llm.dialects.openai.refusals import NAME, invalid, missing, wrong_type, wrong_value
+from fake_llm.dialects.openai.refusals import function_name, invalid, missing, wrong_type, wrong_value
 from fake_llm.dialects.openai.strict import problem
 from fake_llm.model import Json, Tool, ToolChoice
 
@@ -32,7 +32,7 @@ def _tool(written: Json, param: str) -> Tool | None:
         return None
     if kind not in ("function", "custom"):
         wrong_value(f"{param}.type", kind, ("function", "custom", *HOSTED))
-    name = _name(written, param)
+    name = function_name(written, param)
     description = str(written.get("description") or "")
     if kind == "custom":
         return Tool(name, description, custom=True)
@@ -45,22 +45,6 @@ def _tool(written: Json, param: str) -> Tool | None:
     if why:
         invalid(f"Invalid schema for function '{name}': {why}", f"{param}.parameters", "invalid_function_parameters")
     return Tool(name, description, schema or {"type": "object", "properties": {}})
-
-
-def _name(written: Mapping[str, Json], param: str) -> str:
-    name = written.get("name")
-    if name is None:
-        missing(f"{param}.name")
-    if not isinstance(name, str):
-        wrong_type(f"{param}.name", "string", name)
-    if not NAME.fullmatch(name):
-        invalid(
-            f"Invalid '{param}.name': string does not match pattern. Expected a string that matches the pattern "
-            "'^[a-zA-Z0-9_-]+$'.",
-            f"{param}.name",
-            "invalid_value",
-        )
-    return name
 
 
 def shown_tools(body: Mapping[str, Json]) -> list[Json]:
@@ -124,7 +108,7 @@ def _offered(choice: Json, param: str, body: Mapping[str, Json], tools: tuple[To
         wrong_type(param, "object", choice)
     kind = choice.get("type")
     if kind in ("function", "custom"):
-        name = _name(choice, param)
+        name = function_name(choice, param)
         if any(tool.name == name for tool in tools):
             return name
         invalid(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
