@@ -366,3 +366,12 @@ def test_base_urls_with_and_without_version_and_slash_lead_to_one_path(path: str
 def test_a_path_of_no_provider_has_no_route() -> None:
     assert route("POST", canonical_path("/v1/nothing")) is None
     assert route("GET", canonical_path("/v1/chat/completions")) is None
+
+
+@pytest.mark.parametrize("name", ["openai_chat", "openai_completions"])
+@pytest.mark.parametrize("options", [{}, {"include_usage": False}, None])
+def test_usage_is_in_a_stream_only_where_it_is_asked_for(name: str, options: Any) -> None:
+    assert not turn(name, stream=True, stream_options=options).include_usage
+    assert turn(name, stream=True, stream_options={"include_usage": True}).include_usage
+    with pytest.raises(ProtocolError, match="only allowed when 'stream'"):
+        turn(name, stream_options={"include_usage": True})
