@@ -1,6 +1,7 @@
 """OpenAI Chat Completions: ``POST /v1/chat/completions``."""
 
-from fake_llm.dialects.openai_chat.reply import render, stream, stream_error
+from fake_llm.dialects.openai.chunks import stream_error
+from fake_llm.dialects.openai_chat.reply import render, stream
 from fake_llm.dialects.openai_chat.request import parse
 from fake_llm.dialects.wire import EVENT_STREAM
 

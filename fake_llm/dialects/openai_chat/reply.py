@@ -8,7 +8,7 @@ from itertools import zip_longest
 from fake_llm.dialects.openai.logprobs import token_logprobs
 from fake_llm.dialects.wire import END_OF_CHAT, data, quoted, to_json
 from fake_llm.finish import cut_text, stream_pieces
-from fake_llm.model import Json, ProtocolError, Reply, Stamp, ToolCall, Turn, Usage
+from fake_llm.model import Json, Reply, Stamp, ToolCall, Turn, Usage
 
 FINGERPRINT = "fp_fake0001"
 
@@ -46,13 +46,6 @@ def stream(turn: Turn, replies: Sequence[Reply], stamp: Stamp) -> list[bytes]:
         events.append(data(f'{head}],"usage":{_usage(_total(replies))}}}'))
     events.append(END_OF_CHAT)
     return events
-
-
-def stream_error(error: ProtocolError, stamp: Stamp) -> bytes:
-    """A chunk whose ``error`` the SDKs raise."""
-    return data(
-        to_json({"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}})
-    )
 
 
 def _choice(turn: Turn, reply: Reply, index: int, stamp: Stamp) -> str:

@@ -1,6 +1,7 @@
 """OpenAI's legacy completions: ``POST /v1/completions``."""
 
-from fake_llm.dialects.openai_completions.reply import render, stream, stream_error
+from fake_llm.dialects.openai.chunks import stream_error
+from fake_llm.dialects.openai_completions.reply import render, stream
 from fake_llm.dialects.openai_completions.request import parse
 from fake_llm.dialects.wire import EVENT_STREAM
 
