@@ -141,9 +141,7 @@ async def _build(connection: asyncpg.Connection, endpoint: Endpoint, wanted: Blu
         if wanted.below != EMPTY:
             await write_database_settings(connection, name, await read_database_settings(connection, wanted.below))
         await apply_steps(inside, wanted.steps, wanted.root)
-        if wanted.in_place:
-            await _make_resettable(inside)
-        facts["extensions"] = await _settle(inside)
+        facts["extensions"] = await _settle(inside, in_place=wanted.in_place)
         # Nobody may be connected to a database while it is copied: close it to all.
         await connection.execute(f"ALTER DATABASE {quote_name(name)} IS_TEMPLATE true ALLOW_CONNECTIONS false")
         await set_comment(connection, name, naming.mark("template", ready=True, **facts))
@@ -154,25 +152,18 @@ async def _build(connection: asyncpg.Connection, endpoint: Endpoint, wanted: Blu
         raise
 
 
-async def _make_resettable(endpoint: Endpoint) -> None:
-    import asyncpg
+async def _settle(endpoint: Endpoint, *, in_place: bool) -> dict[str, str]:
+    """What reset in place needs, if asked for; then what makes copies quick from the first query on.
 
-    connection = await asyncpg.connect(**connect_arguments(endpoint))
-    try:
-        await install(connection)
-    finally:
-        await connection.close()
-
-
-async def _settle(endpoint: Endpoint) -> dict[str, str]:
-    """Statistics for real plans, rows that no later reader must mark, and the relation cache that copies inherit.
-
-    Gives the extensions that are in use, each with the version that the server makes by default.
+    Statistics for real plans, rows that no later reader must mark, and the relation cache that copies inherit. Gives
+    the extensions that are in use, each with the version that the server makes by default.
     """
     import asyncpg
 
     connection = await asyncpg.connect(**connect_arguments(endpoint))
     try:
+        if in_place:
+            await install(connection)
         # The system's own tables were vacuumed by initdb; doing it again takes longer than all else here.
         tables = ", ".join(row[0] for row in await connection.fetch(_OWN_TABLES))
         if tables:

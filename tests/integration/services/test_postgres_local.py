@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import signal
 import subprocess
@@ -228,20 +227,22 @@ async def test_bad_initdb_arguments_are_told_with_its_output(run: Run, postgres_
     assert not (run.folder / "postgres").exists()
 
 
-async def test_a_full_disk_is_told_with_its_folder(
-    run: Run, postgres_spec: ServiceSpec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with running(postgres_spec, run):
-        pass
+if sys.platform == "linux" and IS_ROOT:
 
-    def full(*given: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr("realstack.services.postgres_archive.os.ftruncate", full)
-    with pytest.raises(ServiceStartFailed, match="no room left in"):
-        async with running(postgres_spec, run):
-            pytest.fail("it started")
-    assert not (run.folder / "postgres").exists()
+    async def test_a_full_disk_is_told_with_its_folder(run: Run, postgres_spec: ServiceSpec, cache: Path) -> None:
+        small = run.folder / "small"
+        small.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=755", "realstack-test", str(small)], check=True)
+        try:
+            for step in ("initdb", "from the cache"):
+                with pytest.raises(ServiceStartFailed, match=f"no room left in {small}"):
+                    async with running(postgres_spec, replace(run, folder=small)):
+                        pytest.fail(f"it started: {step}")
+                assert list(small.iterdir()) == []
+                async with running(postgres_spec, run):
+                    assert len(list(cache.glob("*.cluster"))) == 1
+        finally:
+            subprocess.run(["umount", str(small)], check=True)
 
 
 async def test_no_binaries_names_where_was_looked_and_the_remedy(

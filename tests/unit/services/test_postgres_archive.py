@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -51,6 +52,24 @@ def test_only_the_owner_may_enter(archive: Path, tmp_path: Path) -> None:
     modes = {stat.S_IMODE(path.stat().st_mode) for path in (out, *out.rglob("*"))}
     assert modes == {0o700, 0o600}
     assert stat.S_IMODE(archive.stat().st_mode) == 0o600
+
+
+def test_names_are_bytes(cluster: Path, tmp_path: Path) -> None:
+    """A tablespace's folder, or an extension's, may be called anything the file system takes."""
+    name = os.fsdecode(b"\xe9 caf\xc3\xa9")
+    (cluster / name).write_bytes(b"here")
+    pack(cluster, tmp_path / "kept", version="18.6")
+    unpack(tmp_path / "kept", tmp_path / "out", Identity())
+    assert (tmp_path / "out" / name).read_bytes() == b"here"
+
+
+def test_what_the_system_refuses_is_told_with_its_file(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(FileExistsError) as refused:
+        unpack(archive, tmp_path / "out", Identity())
+    assert Path(refused.value.filename) == tmp_path / "out"
+    with pytest.raises(FileNotFoundError):
+        unpack(tmp_path / "none", tmp_path / "new", Identity())
 
 
 def test_zeros_take_no_room_in_the_archive(archive: Path) -> None:
