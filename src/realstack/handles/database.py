@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
@@ -13,13 +12,11 @@ from asyncpg.pool import PoolConnectionProxy
 
 from realstack.handles.connections import POOL_SIZE
 from realstack.handles.per_loop import PerLoop
+from realstack.handles.pools import Pools
 from realstack.model import Endpoint, Secret
-from realstack.services.postgres import connect_arguments
 
 if TYPE_CHECKING:
     from realstack.state.changes import Changes
-
-CLOSE_WITHIN_S = 2.0
 
 
 class Database(asyncpg.Pool):  # type: ignore[misc] # asyncpg types its Pool for the connection class it was given
@@ -32,12 +29,16 @@ class Database(asyncpg.Pool):  # type: ignore[misc] # asyncpg types its Pool for
     __slots__ = ("_ask_changes", "_max_size", "_pools", "endpoint")
 
     def __init__(
-        self, endpoint: Endpoint, ask_changes: Callable[[], Awaitable[Changes]], max_size: int = POOL_SIZE
+        self,
+        endpoint: Endpoint,
+        pools: PerLoop[asyncpg.Pool],
+        ask_changes: Callable[[], Awaitable[Changes]],
+        max_size: int = POOL_SIZE,
     ) -> None:
         self.endpoint = endpoint
-        self._max_size = max_size
+        self._pools = pools
         self._ask_changes = ask_changes
-        self._pools: PerLoop[asyncpg.Pool] = PerLoop(self._open, self._shut)
+        self._max_size = max_size
 
     def __repr__(self) -> str:
         return f"<Database {self.endpoint.safe_url}>"
@@ -54,19 +55,17 @@ class Database(asyncpg.Pool):  # type: ignore[misc] # asyncpg types its Pool for
         """
         return await self._ask_changes()
 
-    async def _open(self) -> asyncpg.Pool:
-        return await asyncpg.create_pool(min_size=0, max_size=self._max_size, **connect_arguments(self.endpoint))
-
-    async def _shut(self, pool: asyncpg.Pool) -> None:
-        """Close ``pool``; connections that a test never gave back are cut."""
-        try:
-            await asyncio.wait_for(pool.close(), CLOSE_WITHIN_S)
-        except TimeoutError:
-            pool.terminate()
-
     def shut(self) -> None:
         """Close every connection in every loop, from synchronous code. The fixture calls it."""
         self._pools.close()
+
+    def end_of_test(self) -> Pools | None:
+        """From synchronous code: what can serve another test on the same database; all else is closed."""
+        if not isinstance(self._pools, Pools):
+            self.shut()
+            return None
+        self._pools.end_of_test()
+        return self._pools
 
     def acquire(self, *, timeout: float | None = None) -> Acquired:
         """A connection: ``async with db.acquire() as connection``, or ``await db.acquire()`` and :meth:`release`."""

@@ -48,8 +48,24 @@ class Wish:
     seeds: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """What became of a lent database. ``said``: what there is to say of it, in sentences.
+
+    ``same_again``: the next to ask is lent the same one, and no session in it was ended or holds on to something.
+    """
+
+    said: tuple[str, ...] = ()
+    same_again: bool = False
+
+
 class Lender(Protocol):
-    """Lends databases to tests, one after the other. All of its use is in one event loop."""
+    """Lends databases to tests, one after the other. All of its use is in one event loop.
+
+    ``in_place``: it brings a database back while its connections stay open.
+    """
+
+    in_place: bool
 
     async def lend(self) -> Endpoint:
         """A database at the known state."""
@@ -59,8 +75,8 @@ class Lender(Protocol):
         """What was committed to it since it was lent."""
         ...
 
-    async def take_back(self, lent: Endpoint, *, read_only: bool = False, keep: bool = False) -> list[str]:
-        """The end of :meth:`lend`; what there is to say of it, in sentences. ``keep``: leave it to be looked at."""
+    async def take_back(self, lent: Endpoint, *, read_only: bool = False, keep: bool = False) -> TakenBack:
+        """The end of :meth:`lend`. ``keep``: leave it to be looked at."""
         ...
 
     async def close(self) -> None:
@@ -70,6 +86,8 @@ class Lender(Protocol):
 
 class Clones:
     """A fresh clone of the template for each test, made ahead, dropped after it."""
+
+    in_place = False
 
     def __init__(self, known: KnownState, *, prove: bool) -> None:
         self._known = known
@@ -92,10 +110,10 @@ class Clones:
         """Compares it with a clone that nobody writes; tables whose rows differ are read as a whole."""
         return await self._known.changes(lent)
 
-    async def take_back(self, lent: Endpoint, *, read_only: bool = False, keep: bool = False) -> list[str]:
+    async def take_back(self, lent: Endpoint, *, read_only: bool = False, keep: bool = False) -> TakenBack:
         """Drop it, in the background."""
         self._known.pool.give_back(lent, keep=keep)
-        return []
+        return TakenBack()
 
     async def close(self) -> None:
         """Drop what was not given back."""
@@ -109,6 +127,8 @@ class ResetInPlace:
     is lent gets a clone of its own. The reset is proven by fingerprint after the 8th, 64th … test and at the end,
     or after each with ``prove``.
     """
+
+    in_place = True
 
     def __init__(self, known: KnownState, *, prove: bool) -> None:
         self._known = known
@@ -140,7 +160,7 @@ class ResetInPlace:
             return await self._known.changes(lent)
         return await self._resident[1].changes()
 
-    async def take_back(self, lent: Endpoint, *, read_only: bool = False, keep: bool = False) -> list[str]:
+    async def take_back(self, lent: Endpoint, *, read_only: bool = False, keep: bool = False) -> TakenBack:
         """Reset it, or make it anew where a reset does not do.
 
         :raises WroteInReadOnly: it was lent for reading only, and was written; it is at the known state again.
@@ -148,11 +168,11 @@ class ResetInPlace:
         """
         if self._resident is None or not self._is_resident(lent):
             await self._known.databases.give_back(lent, keep=keep)
-            return []
+            return TakenBack()
         self._resident_lent = False
         if keep:
             await self._give_up(keep=True)
-            return []
+            return TakenBack()
         report = await self._resident[1].reset()
         if report.needs_clone:
             await self._give_up()
@@ -164,7 +184,8 @@ class ResetInPlace:
                 details=_what(report),
                 remedy='take the write out, or mark the test isolation="reset".',
             )
-        return _worth_saying(report)
+        said = _worth_saying(report)
+        return TakenBack(said, same_again=not said)
 
     async def close(self) -> None:
         """Prove the last state, then leave and drop everything.
@@ -264,10 +285,9 @@ async def _template(environment: Environment, *, in_place: bool) -> Template:
     return await prepare_template(environment.endpoint(POSTGRES), environment.settings.postgres, in_place=in_place)
 
 
-def _worth_saying(report: ResetReport) -> list[str]:
-    said = [f"its database was made anew: {reason}" for reason in report.reasons]
-    said += [str(session) for session in report.ended]
-    return said + list(report.notices)
+def _worth_saying(report: ResetReport) -> tuple[str, ...]:
+    anew = (f"its database was made anew: {reason}" for reason in report.reasons)
+    return (*anew, *map(str, report.ended), *report.notices)
 
 
 def _what(report: ResetReport) -> list[str]:

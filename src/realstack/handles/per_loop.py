@@ -56,29 +56,39 @@ class PerLoop(Generic[Client]):
         if lifetime is not None:
             await lifetime.aclose()
 
-    def close(self) -> None:
-        """Close what is open, from synchronous code: in loops that stand still, and in loops of other threads."""
+    def close(self, unless: Callable[[Client], Awaitable[bool]] | None = None) -> None:
+        """Close what is open, from synchronous code: in loops that stand still, and in loops of other threads.
+
+        ``unless`` is asked, in a client's own loop, whether that one is to stay open.
+        """
         for loop, lifetime in list(self._lifetimes.items()):
             if loop.is_closed():
-                continue
-            if loop.is_running():
+                self._forget(loop)
+            elif loop.is_running():
                 with contextlib.suppress(TimeoutError):
-                    asyncio.run_coroutine_threadsafe(_closed(lifetime), loop).result(CLOSE_WITHIN_S)
+                    closed = _closed(lifetime, self._clients[loop], unless)
+                    asyncio.run_coroutine_threadsafe(closed, loop).result(CLOSE_WITHIN_S)
             else:
-                loop.run_until_complete(_closed(lifetime))
-        self._lifetimes.clear()
-        self._clients.clear()
+                loop.run_until_complete(_closed(lifetime, self._clients[loop], unless))
+        if unless is None:
+            self._lifetimes.clear()
+            self._clients.clear()
+
+    def _forget(self, loop: asyncio.AbstractEventLoop) -> None:
+        for held in (self._clients, self._lifetimes, self._locks):
+            held.pop(loop, None)
 
     async def _lifetime(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Client]:
         client = await self._make()
         try:
             yield client
         finally:
-            self._clients.pop(loop, None)
-            self._lifetimes.pop(loop, None)
-            self._locks.pop(loop, None)
+            self._forget(loop)
             await self._close(client)
 
 
-async def _closed(lifetime: AsyncGenerator[Client]) -> None:
-    await lifetime.aclose()
+async def _closed(
+    lifetime: AsyncGenerator[Client], client: Client, unless: Callable[[Client], Awaitable[bool]] | None
+) -> None:
+    if unless is None or not await unless(client):
+        await lifetime.aclose()

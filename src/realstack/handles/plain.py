@@ -29,11 +29,7 @@ async def get_test_db() -> AsyncIterator[Database]:
     """
     session = await asyncio.to_thread(handles.current)
     if handles.in_test():
-        database = await asyncio.to_thread(session.test.database)
-        try:
-            yield database
-        finally:
-            await database.close()
+        yield await asyncio.to_thread(session.test.database)
         return
     database = await asyncio.to_thread(session.lend_database)
     try:

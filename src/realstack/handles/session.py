@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from realstack.handles.database import Database
     from realstack.handles.isolation import Lender, Wish
     from realstack.handles.llm import FakeLLM
+    from realstack.handles.pools import Pools
     from realstack.handles.redis import RedisDatabase
     from realstack.state.changes import Changes
     from realstack.state.redis_changes import RedisChanges
@@ -85,6 +86,7 @@ class Session:
         self.kept: list[str] = []
         self._lenders: dict[tuple[str, tuple[str, ...]], Lender] = {}
         self.notes: list[str] = []
+        self._pools: Pools | None = None
         self._redis: dict[tuple[str, ...], RedisState] = {}
         self._redis_user = ""
         self._test: TestLease | None = None
@@ -178,15 +180,42 @@ class Session:
             return TransactionDatabase(endpoint)
         from realstack.handles.database import Database
 
-        return Database(endpoint, lambda: self._loop.ask(lender.changes(endpoint)), self._connections().pool_size)
+        pools = self._pools_of(endpoint)
+        return Database(endpoint, pools, lambda: self._loop.ask(lender.changes(endpoint)), pools.max_size)
+
+    def _pools_of(self, endpoint: Endpoint) -> Pools:
+        """Those that the test before left for that database, or new ones."""
+        from realstack.handles.pools import Pools
+
+        left, self._pools = self._pools, None
+        if left is not None and left.endpoint == endpoint:
+            return left
+        if left is not None:
+            left.close()  # its database is lent no more for now, and connections are not without bound
+        return Pools(endpoint, self._connections().pool_size)
 
     def take_back_database(self, lent: Database, wish: Wish | None = None, *, keep: bool = False) -> list[str]:
-        """The end of :meth:`lend_database`; what there is to say of it. Its connections must be closed."""
+        """The end of :meth:`lend_database`; what there is to say of it."""
         if self._environment is None:
+            lent.shut()
             return []
         wish = wish or self.wish()
-        read_only = wish.isolation == "readonly"
-        return self._loop.run(self._lender(wish).take_back(lent.endpoint, read_only=read_only, keep=keep))
+        lender = self._lender(wish)
+        pools = None
+        if lender.in_place:
+            pools = lent.end_of_test()
+        else:
+            lent.shut()
+        same_again = False
+        try:
+            taken = self._loop.run(lender.take_back(lent.endpoint, read_only=wish.isolation == "readonly", keep=keep))
+            same_again = taken.same_again
+        finally:
+            if pools is not None and same_again and self._pools is None:
+                self._pools = pools
+            elif pools is not None:
+                pools.close()
+        return list(taken.said)
 
     def changes_of(self, lent: Database, wish: Wish) -> Changes:
         """What was committed to a lent database since, for synchronous callers.
@@ -263,7 +292,7 @@ class Session:
         problems: list[Exception] = []
         try:
             endings: list[Callable[[], None]] = [partial(self._end, each) for each in self._lent_by()]
-            for ending in (self.end_test, *endings):
+            for ending in (self.end_test, self._close_pools, *endings):
                 try:
                     ending()
                 except Exception as problem:  # noqa: BLE001 - the rest is to be ended too
@@ -277,6 +306,11 @@ class Session:
                 end_up(self.started_up)
         if problems:
             raise problems[0]
+
+    def _close_pools(self) -> None:
+        if self._pools is not None:
+            self._pools.close()
+            self._pools = None
 
     def _lent_by(self) -> list[Lender | RedisState]:
         return [*self._lenders.values(), *self._redis.values()]
@@ -434,7 +468,6 @@ class TestLease:
             self.session.take_back_redis(self._redis, self.ask.redis_seeds)
         if self._database is not None:
             database, wish = self._database
-            database.shut()
             keep = failed and self._keeps_if_failed
             said = self.session.take_back_database(database, wish, keep=keep)
             if keep:

@@ -13,6 +13,7 @@ import asyncpg
 
 from realstack.errors import RealstackError
 from realstack.handles.database import Database
+from realstack.handles.per_loop import PerLoop
 from realstack.model import Endpoint
 from realstack.services.postgres import connect_arguments
 from realstack.state.sql_script import Script, UnfinishedError
@@ -271,7 +272,7 @@ class TransactionDatabase(Database):
         async def refused() -> Changes:
             raise AssertionError("changes() is answered by the transaction's own connection")
 
-        super().__init__(endpoint, refused)
+        super().__init__(endpoint, PerLoop(self._open, self._shut), refused)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def changes(self) -> Changes:

@@ -1,0 +1,191 @@
+"""The connections to one database, kept over the tests that it is lent to for as long as their event loop lives."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import asyncpg
+
+from realstack.handles.per_loop import PerLoop
+from realstack.model import Endpoint
+from realstack.services.postgres import connect_arguments
+from realstack.state.reset.units import OWN_SCHEMA
+
+CLOSE_WITHIN_S = 2.0
+
+# What releasing a connection has not undone already: RESET ALL touches neither role. RESET comes first, since to the
+# database's reset a session whose last statement began with SET is one that holds on to something.
+_AS_NEW = "RESET ROLE; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DISCARD TEMP; DISCARD SEQUENCES"
+
+_LASTS = (
+    # A setting of the application's own: once named it is '' in that session, and nothing makes it NULL again.
+    r"\mset_config\M",
+    r"""\mset\s+(session\s+|local\s+)?["%]?\w*"?\s*\.""",
+    r"\mset\s+%",
+    # An SQL statement's name, a library, a seed, an open door to another server.
+    r"\mprepare\M",
+    r"\mload\M",
+    r"\msetseed\M",
+    r"\mdblink",
+    r"\mpg_replication_origin_session_setup\M",
+)
+LASTS = "|".join(_LASTS)
+"""Statements whose effect stays with a session whatever is reset; PostgreSQL's and Python's syntax but for ``\\m``."""
+_LASTS_HERE = re.compile(re.sub(r"\\[mM]", r"\\b", LASTS), re.IGNORECASE)
+
+_FUNCTION_LASTS = f"""
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+    WHERE p.oid >= 16384 AND n.nspname <> '{OWN_SCHEMA}' AND p.prosrc ~* $1
+)
+"""  # noqa: S608 - our own constant
+
+
+class KeptConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types of its own
+    """A connection that knows whether a later test would notice what this one did to it."""
+
+    __slots__ = ("changed",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.changed = False
+
+    def _saw(self, query: object) -> None:
+        if not self.changed and _LASTS_HERE.search(str(query)):
+            self.changed = True
+
+    async def execute(self, query: str, *args: Any, **kwargs: Any) -> str:
+        """As :meth:`asyncpg.Connection.execute`."""
+        self._saw(query)
+        done: str = await super().execute(query, *args, **kwargs)
+        return done
+
+    async def executemany(self, command: str, *args: Any, **kwargs: Any) -> Any:
+        """As :meth:`asyncpg.Connection.executemany`."""
+        self._saw(command)
+        return await super().executemany(command, *args, **kwargs)
+
+    async def fetch(self, query: str, *args: Any, **kwargs: Any) -> Any:
+        """As :meth:`asyncpg.Connection.fetch`."""
+        self._saw(query)
+        return await super().fetch(query, *args, **kwargs)
+
+    async def fetchval(self, query: str, *args: Any, **kwargs: Any) -> Any:
+        """As :meth:`asyncpg.Connection.fetchval`."""
+        self._saw(query)
+        return await super().fetchval(query, *args, **kwargs)
+
+    async def fetchrow(self, query: str, *args: Any, **kwargs: Any) -> Any:
+        """As :meth:`asyncpg.Connection.fetchrow`."""
+        self._saw(query)
+        return await super().fetchrow(query, *args, **kwargs)
+
+    async def fetchmany(self, query: str, *args: Any, **kwargs: Any) -> Any:
+        """As :meth:`asyncpg.Connection.fetchmany`."""
+        self._saw(query)
+        return await super().fetchmany(query, *args, **kwargs)
+
+    async def prepare(self, query: str, **kwargs: Any) -> Any:
+        """As :meth:`asyncpg.Connection.prepare`."""
+        self._saw(query)
+        return await super().prepare(query, **kwargs)
+
+    def cursor(self, query: str, *args: Any, **kwargs: Any) -> Any:
+        """As :meth:`asyncpg.Connection.cursor`."""
+        self._saw(query)
+        return super().cursor(query, *args, **kwargs)
+
+    async def copy_from_query(self, query: str, *args: Any, **kwargs: Any) -> Any:
+        """As :meth:`asyncpg.Connection.copy_from_query`."""
+        self._saw(query)
+        return await super().copy_from_query(query, *args, **kwargs)
+
+    async def set_type_codec(self, *args: Any, **kwargs: Any) -> None:
+        """As :meth:`asyncpg.Connection.set_type_codec`."""
+        self.changed = True
+        await super().set_type_codec(*args, **kwargs)
+
+    async def set_builtin_type_codec(self, *args: Any, **kwargs: Any) -> None:
+        """As :meth:`asyncpg.Connection.set_builtin_type_codec`."""
+        self.changed = True
+        await super().set_builtin_type_codec(*args, **kwargs)
+
+    async def reset_type_codec(self, *args: Any, **kwargs: Any) -> None:
+        """As :meth:`asyncpg.Connection.reset_type_codec`."""
+        self.changed = True
+        await super().reset_type_codec(*args, **kwargs)
+
+    def add_query_logger(self, callback: Any) -> None:
+        """As :meth:`asyncpg.Connection.add_query_logger`."""
+        self.changed = True
+        super().add_query_logger(callback)
+
+    def add_termination_listener(self, callback: Any) -> None:
+        """As :meth:`asyncpg.Connection.add_termination_listener`."""
+        self.changed = True
+        super().add_termination_listener(callback)
+
+
+class Pools(PerLoop[asyncpg.Pool]):
+    """An :class:`asyncpg.Pool` on ``endpoint`` for each event loop, of at most ``max_size`` connections each."""
+
+    def __init__(self, endpoint: Endpoint, max_size: int) -> None:
+        super().__init__(self._open, self._shut)
+        self.endpoint = endpoint
+        self.max_size = max_size
+        self._opened: dict[asyncpg.Pool, list[KeptConnection]] = {}
+        self._functions_last: bool | None = None
+
+    def __repr__(self) -> str:
+        return f"<Pools {self.endpoint.safe_url}>"
+
+    def end_of_test(self) -> None:
+        """Make each connection as new, and close those of a loop where that cannot be; from synchronous code.
+
+        Kept are pools that the test has given every connection back to, and whose connections carry nothing on that
+        another test would notice.
+        """
+        self.close(unless=self._is_as_new)
+
+    async def _open(self) -> asyncpg.Pool:
+        opened: list[KeptConnection] = []
+
+        async def note(connection: KeptConnection) -> None:
+            if self._functions_last is None:
+                self._functions_last = await connection.fetchval(_FUNCTION_LASTS, LASTS)
+            connection.changed = False
+            opened.append(connection)
+
+        pool = await asyncpg.create_pool(
+            min_size=0,
+            max_size=self.max_size,
+            connection_class=KeptConnection,
+            init=note,
+            **connect_arguments(self.endpoint),
+        )
+        self._opened[pool] = opened
+        return pool
+
+    async def _shut(self, pool: asyncpg.Pool) -> None:
+        """Close ``pool``; connections that a test never gave back are cut."""
+        self._opened.pop(pool, None)
+        try:
+            await asyncio.wait_for(pool.close(), CLOSE_WITHIN_S)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            pool.terminate()  # or its database was dropped under it
+
+    async def _is_as_new(self, pool: asyncpg.Pool) -> bool:
+        if self._functions_last or pool.is_closing() or pool.get_idle_size() != pool.get_size():
+            return False
+        opened = self._opened[pool]
+        opened[:] = [connection for connection in opened if not connection.is_closed()]
+        if any(connection.changed for connection in opened):
+            return False
+        try:
+            for connection in opened:
+                await connection.execute(_AS_NEW, timeout=CLOSE_WITHIN_S)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        return True

@@ -1,0 +1,266 @@
+"""Connections of `real_db` outlive a test where the next one cannot tell them from new ones, and only there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from realstack.handles.database import Database
+from realstack.handles.session import Session
+from realstack.services.postgres import connect_arguments
+
+SETTINGS = """
+[tool.realstack]
+provider = "embedded"
+services = ["postgres"]
+
+[tool.realstack.postgres]
+migrations = ["schema.sql"]
+"""
+SCHEMA = """
+CREATE TABLE users (id serial PRIMARY KEY, name text, facts jsonb);
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reader') THEN CREATE ROLE reader; END IF;
+END $$;
+GRANT SELECT, INSERT ON users TO reader;
+GRANT USAGE ON SEQUENCE users_id_seq TO reader;
+"""
+FUNCTION = """
+CREATE FUNCTION become(name text) RETURNS void LANGUAGE plpgsql AS
+$$ BEGIN PERFORM set_config('app.user', name, false); END $$;
+"""
+
+PROBE = """
+SELECT jsonb_build_object(
+    'user', current_user, 'session', session_user, 'path', current_setting('search_path'),
+    'tenant', current_setting('app.tenant', true), 'zone', current_setting('TimeZone'),
+    'temporary', (SELECT count(*) FROM pg_class WHERE relname = 'scratch'),
+    'prepared', (SELECT count(*) FROM pg_prepared_statements WHERE from_sql),
+    'cursors', (SELECT count(*) FROM pg_cursors WHERE is_holdable),
+    'channels', (SELECT count(*) FROM pg_listening_channels()),
+    'locks', (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
+    'users', (SELECT count(*) FROM users))
+"""
+
+Deed = Callable[[Database], Awaitable[object]]
+
+
+def started(folder: Path, schema: str = SCHEMA) -> Session:
+    (folder / "pyproject.toml").write_text(SETTINGS)
+    (folder / "schema.sql").write_text(schema)
+    return Session(folder)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    session = started(tmp_path_factory.mktemp("project"))
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+async def pid_of(database: Database) -> int:
+    pid: int = await database.fetchval("SELECT pg_backend_pid()")
+    return pid
+
+
+async def statement(database: Database, *statements: str) -> None:
+    """On one connection: the pool hands out the one that was given back last."""
+    async with database.acquire() as connection:
+        for each in statements:
+            await connection.execute(each)
+
+
+def deed(*statements: str) -> Deed:
+    return lambda database: statement(database, *statements)
+
+
+async def codec(database: Database) -> None:
+    async with database.acquire() as connection:
+        await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+
+
+async def listener(database: Database) -> None:
+    async with database.acquire() as connection:
+        connection.add_termination_listener(print)
+
+
+async def logger(database: Database) -> None:
+    async with database.acquire() as connection:
+        connection.add_query_logger(print)
+
+
+async def prepared_setting(database: Database) -> None:
+    async with database.acquire() as connection:
+        ask = await connection.prepare("SELECT set_config('app.tenant', $1, false)")
+        await ask.fetchval("acme")
+
+
+async def listening(database: Database) -> None:
+    async with database.acquire() as connection:
+        await connection.execute("LISTEN news")
+        await connection.execute("SELECT pg_advisory_lock(7)")
+
+
+LEAVES_NOTHING: dict[str, Deed] = {
+    "reads": deed("SELECT * FROM users"),
+    "rows": deed("INSERT INTO users (name) VALUES ('Ada')"),
+    "a role": deed("SET ROLE reader"),
+    "a session's user": deed("SET SESSION AUTHORIZATION reader"),
+    "a setting": deed("SET search_path = nowhere", "SET TimeZone = 'Asia/Tokyo'"),
+    "a temporary table": deed("CREATE TEMP TABLE scratch (id int)", "INSERT INTO scratch VALUES (1)"),
+    "a held cursor": deed("BEGIN", "DECLARE c CURSOR WITH HOLD FOR SELECT * FROM users", "COMMIT"),
+    "channels and locks": listening,
+    "an open transaction": deed("BEGIN", "INSERT INTO users (name) VALUES ('Eve')"),
+}
+LEAVES_SOMETHING: dict[str, Deed] = {
+    "a setting of its own": deed("SET app.tenant = 'acme'"),
+    "a setting of its own, quoted": deed('SET LOCAL "app"."tenant" = \'acme\''),
+    "a setting by function": deed("SELECT set_config('app.tenant', 'acme', true)"),
+    "a setting by a prepared statement": prepared_setting,
+    "a prepared statement of SQL": deed("PREPARE ask AS SELECT 1"),
+    "a seed": deed("SELECT setseed(0.5)"),
+    "a codec": codec,
+    "a termination listener": listener,
+    "a logger": logger,
+    "its pool closed": Database.close,
+}
+
+
+async def seen_by_new(database: Database) -> dict[str, object]:
+    """What a connection is like that nobody has used."""
+    connection = await asyncpg.connect(**connect_arguments(database.endpoint))
+    try:
+        return dict(json.loads(await connection.fetchval(PROBE)))
+    finally:
+        await connection.close()
+
+
+def backends_of_two_tests(session: Session, loop: asyncio.AbstractEventLoop, act: Deed) -> tuple[int, int]:
+    """Of one that does ``act``, and of the next; that one's connection must be like a new one."""
+    database = session.test.database()
+    before = loop.run_until_complete(pid_of(database))
+    loop.run_until_complete(act(database))
+    session.end_test()
+
+    following = session.test.database()
+    seen = loop.run_until_complete(following.fetchval(PROBE))
+    after = loop.run_until_complete(pid_of(following))
+    assert isinstance(seen, str), "a codec of the test before reads it"
+    assert json.loads(seen) == loop.run_until_complete(seen_by_new(following))
+    session.end_test()
+    return before, after
+
+
+@pytest.mark.parametrize("name", LEAVES_NOTHING)
+def test_a_connection_is_kept_and_like_new(session: Session, loop: asyncio.AbstractEventLoop, name: str) -> None:
+    before, after = backends_of_two_tests(session, loop, LEAVES_NOTHING[name])
+    assert before == after
+    assert session.notes == []
+
+
+@pytest.mark.parametrize("name", LEAVES_SOMETHING)
+def test_a_connection_that_carries_something_on_is_not(
+    session: Session, loop: asyncio.AbstractEventLoop, name: str
+) -> None:
+    before, after = backends_of_two_tests(session, loop, LEAVES_SOMETHING[name])
+    assert before != after
+
+
+def test_a_connection_that_is_never_given_back_ends_with_its_test(
+    session: Session, loop: asyncio.AbstractEventLoop
+) -> None:
+    database = session.test.database()
+
+    async def hold() -> asyncpg.Connection:
+        return await database.acquire()
+
+    held = loop.run_until_complete(hold())
+    session.end_test()
+    with pytest.raises(asyncpg.InterfaceError):
+        loop.run_until_complete(held.fetchval("SELECT 1"))
+    assert database.get_size() == 0
+
+
+def test_none_is_kept_where_a_function_of_the_schemas_could_do_the_same(
+    tmp_path: Path, loop: asyncio.AbstractEventLoop
+) -> None:
+    session = started(tmp_path, SCHEMA + FUNCTION)
+    try:
+        before, after = backends_of_two_tests(session, loop, deed("SELECT become('acme')"))
+        assert before != after
+    finally:
+        session.close()
+
+
+def test_a_session_ended_by_the_reset_is_not_handed_on(session: Session, loop: asyncio.AbstractEventLoop) -> None:
+    """Nor is any other of its pool: it may not know yet that its server has left it."""
+    database = session.test.database()
+
+    async def leave_open() -> asyncpg.Connection:
+        connection = await asyncpg.connect(**connect_arguments(database.endpoint))
+        await connection.execute("BEGIN; INSERT INTO users (name) VALUES ('Eve')")
+        return connection
+
+    before = loop.run_until_complete(pid_of(database))
+    left = loop.run_until_complete(leave_open())
+    session.end_test()
+    assert "its transaction was open" in session.notes.pop()
+    following = session.test.database()
+    assert loop.run_until_complete(pid_of(following)) != before
+    assert loop.run_until_complete(following.fetchval("SELECT count(*) FROM users")) == 0
+    session.end_test()
+    left.terminate()
+
+
+def test_where_the_database_is_made_anew_the_connections_go_with_it(
+    session: Session, loop: asyncio.AbstractEventLoop
+) -> None:
+    database = session.test.database()
+    loop.run_until_complete(statement(database, "CREATE TABLE more (id int)"))
+    session.end_test()
+    assert "was made anew" in session.notes.pop()
+    following = session.test.database()
+    assert following.endpoint.database != database.endpoint.database
+    assert loop.run_until_complete(following.fetchval("SELECT to_regclass('more') IS NULL"))
+    session.end_test()
+
+
+def test_another_loop_has_connections_of_its_own(session: Session, loop: asyncio.AbstractEventLoop) -> None:
+    first = loop.run_until_complete(pid_of(session.test.database()))
+    session.end_test()
+    database = session.test.database()
+    assert asyncio.run(pid_of(database)) != first
+    assert loop.run_until_complete(pid_of(database)) == first
+    session.end_test()
+
+
+def test_the_pool_that_is_kept_is_no_larger_than_one(session: Session, loop: asyncio.AbstractEventLoop) -> None:
+    """A test on another database closes it, so that two pools are never open at once."""
+
+    async def together(database: Database) -> None:
+        connections = [await database.acquire() for _ in range(3)]
+        for connection in connections:
+            await database.release(connection)
+
+    database = session.test.database()
+    loop.run_until_complete(together(database))
+    assert database.get_size() == 3
+    session.end_test()
+    clone = session.lend_database(session.wish("database"))
+    assert database.get_size() == 0
+    loop.run_until_complete(pid_of(clone))
+    session.take_back_database(clone, session.wish("database"))
+    assert clone.get_size() == 0
