@@ -14,6 +14,8 @@ help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
+	@"$(or $(PYTHON),python3)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "realstack needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.13"; exit 1; }
 	@echo "Installing what the project needs into $(VENV): once, and again when that changes (a minute; seconds with uv)."
 	@if command -v uv >/dev/null; then \
 		uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV); \
@@ -98,6 +100,10 @@ doctor: $(STAMP) ## Look at what this machine offers, and what it lacks.
 .PHONY: wheel
 wheel: $(STAMP) ## Build the wheel and the source distribution into dist/.
 	$(BIN)/python -m build --outdir dist $(ARGS)
+
+.PHONY: package
+package: $(STAMP) ## Build the wheel, install it in an environment of its own, and use it as a new project would.
+	.ci/package
 
 .PHONY: clean
 clean: ## Remove what the targets have made here.
