@@ -60,12 +60,16 @@ class Database(asyncpg.Pool):  # type: ignore[misc] # asyncpg types its Pool for
         self._pools.close()
 
     def end_of_test(self) -> Pools | None:
-        """From synchronous code: what can serve another test on the same database; all else is closed."""
-        if not isinstance(self._pools, Pools):
-            self.shut()
-            return None
-        self._pools.end_of_test()
-        return self._pools
+        """From synchronous code: what can serve another test on the same database; all else is closed.
+
+        Whoever still holds this handle, a task that the test has left behind say, gets nothing by it any more.
+        """
+        pools, self._pools = self._pools, _Ended()
+        if isinstance(pools, Pools):
+            pools.end_of_test()
+            return pools
+        pools.close()
+        return None
 
     def acquire(self, *, timeout: float | None = None) -> Acquired:
         """A connection: ``async with db.acquire() as connection``, or ``await db.acquire()`` and :meth:`release`."""
@@ -170,6 +174,16 @@ class Database(asyncpg.Pool):  # type: ignore[misc] # asyncpg types its Pool for
 
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
+
+
+class _Ended(PerLoop[asyncpg.Pool]):
+    """No pools, and none to be had."""
+
+    def __init__(self) -> None:
+        super().__init__(self._refuse, self._refuse)
+
+    async def _refuse(self, *given: object) -> Any:
+        raise asyncpg.InterfaceError("the test that this database was lent to has ended")
 
 
 class Acquired:

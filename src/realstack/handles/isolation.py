@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import time
 from dataclasses import dataclass
@@ -135,6 +136,7 @@ class ResetInPlace:
         self._proof = _Sampling(always=prove)
         self._resident: tuple[Endpoint, InPlace] | None = None
         self._resident_lent = False
+        self._one_at_a_time = asyncio.Lock()
 
     async def lend(self) -> Endpoint:
         """The resident database, or a clone if that one is lent.
@@ -143,8 +145,12 @@ class ResetInPlace:
         :raises RealstackError: the declared user may not do what reset in place needs (it is no superuser).
         """
         self._known.assert_checked_well()
-        if self._resident_lent:
-            return await self._known.databases.lend()
+        async with self._one_at_a_time:  # who asks during a reset waits for its end
+            if not self._resident_lent:
+                return await self._lend_resident()
+        return await self._known.databases.lend()
+
+    async def _lend_resident(self) -> Endpoint:
         if self._resident is None:
             endpoint = await self._known.databases.lend()
             in_place = InPlace(endpoint)
@@ -158,7 +164,8 @@ class ResetInPlace:
         """By the log of what was touched, where the database is the resident one."""
         if self._resident is None or not self._is_resident(lent):
             return await self._known.changes(lent)
-        return await self._resident[1].changes()
+        async with self._one_at_a_time:
+            return await self._resident[1].changes()
 
     async def take_back(self, lent: Endpoint, *, read_only: bool = False, keep: bool = False) -> TakenBack:
         """Reset it, or make it anew where a reset does not do.
@@ -169,11 +176,15 @@ class ResetInPlace:
         if self._resident is None or not self._is_resident(lent):
             await self._known.databases.give_back(lent, keep=keep)
             return TakenBack()
-        self._resident_lent = False
-        if keep:
-            await self._give_up(keep=True)
-            return TakenBack()
-        report = await self._resident[1].reset()
+        async with self._one_at_a_time:
+            self._resident_lent = False
+            if keep:
+                await self._give_up(keep=True)
+                return TakenBack()
+            return await self._reset(self._resident[1], read_only=read_only)
+
+    async def _reset(self, resident: InPlace, *, read_only: bool) -> TakenBack:
+        report = await resident.reset()
         if report.needs_clone:
             await self._give_up()
         else:

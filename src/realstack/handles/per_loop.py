@@ -59,20 +59,19 @@ class PerLoop(Generic[Client]):
     def close(self, unless: Callable[[Client], Awaitable[bool]] | None = None) -> None:
         """Close what is open, from synchronous code: in loops that stand still, and in loops of other threads.
 
-        ``unless`` is asked, in a client's own loop, whether that one is to stay open.
+        ``unless`` is asked whether the client of a loop that stands still is to stay open. A client whose loop was
+        closed before is left to the garbage collector: nothing else can end its connections.
         """
         for loop, lifetime in list(self._lifetimes.items()):
+            client = self._clients.get(loop)
             if loop.is_closed():
                 self._forget(loop)
             elif loop.is_running():
                 with contextlib.suppress(TimeoutError):
-                    closed = _closed(lifetime, self._clients[loop], unless)
-                    asyncio.run_coroutine_threadsafe(closed, loop).result(CLOSE_WITHIN_S)
-            else:
-                loop.run_until_complete(_closed(lifetime, self._clients[loop], unless))
-        if unless is None:
-            self._lifetimes.clear()
-            self._clients.clear()
+                    asyncio.run_coroutine_threadsafe(_closed(lifetime), loop).result(CLOSE_WITHIN_S)
+                self._forget(loop)
+            elif unless is None or client is None or not loop.run_until_complete(_answer(unless, client)):
+                loop.run_until_complete(_closed(lifetime))
 
     def _forget(self, loop: asyncio.AbstractEventLoop) -> None:
         for held in (self._clients, self._lifetimes, self._locks):
@@ -87,8 +86,9 @@ class PerLoop(Generic[Client]):
             await self._close(client)
 
 
-async def _closed(
-    lifetime: AsyncGenerator[Client], client: Client, unless: Callable[[Client], Awaitable[bool]] | None
-) -> None:
-    if unless is None or not await unless(client):
-        await lifetime.aclose()
+async def _closed(lifetime: AsyncGenerator[Client]) -> None:
+    await lifetime.aclose()
+
+
+async def _answer(unless: Callable[[Client], Awaitable[bool]], client: Client) -> bool:
+    return await unless(client)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterable
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 import asyncpg
 
@@ -22,23 +24,35 @@ _AS_NEW = "RESET ROLE; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DISCARD TEM
 _LASTS = (
     # A setting of the application's own: once named it is '' in that session, and nothing makes it NULL again.
     r"\mset_config\M",
-    r"""\mset\s+(session\s+|local\s+)?["%]?\w*"?\s*\.""",
-    r"\mset\s+%",
+    r"""\mset\s+(session\s+|local\s+)?"?\w*"?\s*\.""",
+    r"\mset\s+[%']",
+    # asyncpg keeps what it has prepared, and that may mean another table from now on.
+    r"\m(create|alter|drop|search_path)\M",
     # An SQL statement's name, a library, a seed, an open door to another server.
-    r"\mprepare\M",
-    r"\mload\M",
-    r"\msetseed\M",
+    r"\m(prepare|load|setseed|pg_replication_origin_session_setup)\M",
     r"\mdblink",
-    r"\mpg_replication_origin_session_setup\M",
 )
 LASTS = "|".join(_LASTS)
-"""Statements whose effect stays with a session whatever is reset; PostgreSQL's and Python's syntax but for ``\\m``."""
+"""Statements whose effect stays with a session whatever is reset: PostgreSQL's syntax, and Python's but for ``\\m``."""
 _LASTS_HERE = re.compile(re.sub(r"\\[mM]", r"\\b", LASTS), re.IGNORECASE)
 
-_FUNCTION_LASTS = f"""
+# Whether what the schema brings could do the same unseen: by a function's text or settings, by its language's own
+# memory, or by a call of set_config() that is kept as a tree (an SQL body, a view, a rule, a policy, a default).
+_SCHEMA_LASTS = rf"""
+WITH tree(text) AS (
+    SELECT to_jsonb(p) ->> 'prosqlbody' FROM pg_catalog.pg_proc p WHERE p.oid >= 16384  -- since PostgreSQL 14
+    UNION ALL SELECT r.ev_action::text FROM pg_catalog.pg_rewrite r WHERE r.oid >= 16384
+    UNION ALL SELECT d.adbin::text FROM pg_catalog.pg_attrdef d
+    UNION ALL SELECT concat(p.polqual, p.polwithcheck) FROM pg_catalog.pg_policy p
+)
 SELECT EXISTS (
-    SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-    WHERE p.oid >= 16384 AND n.nspname <> '{OWN_SCHEMA}' AND p.prosrc ~* $1
+    SELECT FROM pg_catalog.pg_proc p
+    JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+    WHERE p.oid >= 16384 AND n.nspname <> '{OWN_SCHEMA}' AND (
+        p.prosrc ~* $1 AND l.lanname <> 'c' OR l.lanname NOT IN ('c', 'sql', 'plpgsql')
+        OR EXISTS (SELECT FROM unnest(p.proconfig) setting WHERE setting ~ '^[^=]*[.]'))
+) OR EXISTS (
+    SELECT FROM tree WHERE tree.text ~ ('funcid ' || 'pg_catalog.set_config'::regproc::oid || '\M')
 )
 """  # noqa: S608 - our own constant
 
@@ -135,8 +149,9 @@ class Pools(PerLoop[asyncpg.Pool]):
         super().__init__(self._open, self._shut)
         self.endpoint = endpoint
         self.max_size = max_size
-        self._opened: dict[asyncpg.Pool, list[KeptConnection]] = {}
-        self._functions_last: bool | None = None
+        # By the loop, and weak: what belongs to a loop that was closed without a word is nobody's any more.
+        self._opened: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakSet[KeptConnection]] = WeakKeyDictionary()
+        self._schema_lasts: bool | None = None
 
     def __repr__(self) -> str:
         return f"<Pools {self.endpoint.safe_url}>"
@@ -150,13 +165,13 @@ class Pools(PerLoop[asyncpg.Pool]):
         self.close(unless=self._is_as_new)
 
     async def _open(self) -> asyncpg.Pool:
-        opened: list[KeptConnection] = []
+        opened: WeakSet[KeptConnection] = WeakSet()
 
         async def note(connection: KeptConnection) -> None:
-            if self._functions_last is None:
-                self._functions_last = await connection.fetchval(_FUNCTION_LASTS, LASTS)
+            if self._schema_lasts is None:
+                self._schema_lasts = await connection.fetchval(_SCHEMA_LASTS, LASTS)
             connection.changed = False
-            opened.append(connection)
+            opened.add(connection)
 
         pool = await asyncpg.create_pool(
             min_size=0,
@@ -165,27 +180,31 @@ class Pools(PerLoop[asyncpg.Pool]):
             init=note,
             **connect_arguments(self.endpoint),
         )
-        self._opened[pool] = opened
+        self._opened[asyncio.get_running_loop()] = opened
         return pool
 
     async def _shut(self, pool: asyncpg.Pool) -> None:
         """Close ``pool``; connections that a test never gave back are cut."""
-        self._opened.pop(pool, None)
+        self._opened.pop(asyncio.get_running_loop(), None)
         try:
             await asyncio.wait_for(pool.close(), CLOSE_WITHIN_S)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             pool.terminate()  # or its database was dropped under it
 
     async def _is_as_new(self, pool: asyncpg.Pool) -> bool:
-        if self._functions_last or pool.is_closing() or pool.get_idle_size() != pool.get_size():
-            return False
-        opened = self._opened[pool]
-        opened[:] = [connection for connection in opened if not connection.is_closed()]
-        if any(connection.changed for connection in opened):
+        opened = self._opened[asyncio.get_running_loop()]
+        if self._schema_lasts or not _is_idle(pool, opened):
             return False
         try:
-            for connection in opened:
-                await connection.execute(_AS_NEW, timeout=CLOSE_WITHIN_S)
+            for connection in list(opened):
+                if not connection.is_closed():
+                    await connection.execute(_AS_NEW, timeout=CLOSE_WITHIN_S)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
-        return True
+        return _is_idle(pool, opened)  # tasks that the test has left may have come between
+
+
+def _is_idle(pool: asyncpg.Pool, opened: Iterable[KeptConnection]) -> bool:
+    """Whether every connection was given back, and none carries anything on."""
+    unused = not pool.is_closing() and pool.get_idle_size() == pool.get_size()
+    return unused and not any(each.changed for each in opened if not each.is_closed())

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -187,7 +188,8 @@ class Session:
         """Those that the test before left for that database, or new ones."""
         from realstack.handles.pools import Pools
 
-        left, self._pools = self._pools, None
+        with self._lock:
+            left, self._pools = self._pools, None
         if left is not None and left.endpoint == endpoint:
             return left
         if left is not None:
@@ -201,21 +203,27 @@ class Session:
             return []
         wish = wish or self.wish()
         lender = self._lender(wish)
-        pools = None
-        if lender.in_place:
-            pools = lent.end_of_test()
-        else:
-            lent.shut()
-        same_again = False
+        pools, taken = None, None
         try:
-            taken = self._loop.run(lender.take_back(lent.endpoint, read_only=wish.isolation == "readonly", keep=keep))
-            same_again = taken.same_again
+            if lender.in_place:
+                pools = lent.end_of_test()
+            else:
+                lent.shut()
         finally:
-            if pools is not None and same_again and self._pools is None:
-                self._pools = pools
-            elif pools is not None:
-                pools.close()
+            try:
+                read_only = wish.isolation == "readonly"
+                taken = self._loop.run(lender.take_back(lent.endpoint, read_only=read_only, keep=keep))
+            finally:
+                if pools is not None:
+                    self._keep_or_close(pools, same_again=taken is not None and taken.same_again)
         return list(taken.said)
+
+    def _keep_or_close(self, pools: Pools, *, same_again: bool) -> None:
+        with self._lock:
+            if same_again and self._pools is None:
+                self._pools = pools
+                return
+        pools.close()
 
     def changes_of(self, lent: Database, wish: Wish) -> Changes:
         """What was committed to a lent database since, for synchronous callers.
@@ -461,23 +469,29 @@ class TestLease:
         :raises WroteInReadOnly: the test was to read only.
         :raises NotAtKnownState: the reset did not bring its database back.
         """
-        if self._llm is not None:
-            self._llm.close()
-        if self._redis is not None:
-            self._redis.shut()
-            self.session.take_back_redis(self._redis, self.ask.redis_seeds)
-        if self._database is not None:
-            database, wish = self._database
-            keep = failed and self._keeps_if_failed
-            said = self.session.take_back_database(database, wish, keep=keep)
-            if keep:
-                name = database.endpoint.database or ""
-                self.session.kept.append(name)
-                said.append(
-                    f"its database is kept: {database.endpoint.safe_url}; look at it with "
-                    f'psql "$(realstack state url {name})"'
-                )
-            self.session.notes += [f"{self.ask.name}: {sentence}" for sentence in said]
+        with ExitStack() as ends:  # each, though another fails
+            if self._database is not None:
+                ends.callback(self._give_back_database, *self._database, failed=failed)
+            if self._redis is not None:
+                ends.callback(self._give_back_redis, self._redis)
+            if self._llm is not None:
+                ends.callback(self._llm.close)
+
+    def _give_back_redis(self, redis: RedisDatabase) -> None:
+        redis.shut()
+        self.session.take_back_redis(redis, self.ask.redis_seeds)
+
+    def _give_back_database(self, database: Database, wish: Wish, *, failed: bool) -> None:
+        keep = failed and self._keeps_if_failed
+        said = self.session.take_back_database(database, wish, keep=keep)
+        if keep:
+            name = database.endpoint.database or ""
+            self.session.kept.append(name)
+            said.append(
+                f"its database is kept: {database.endpoint.safe_url}; look at it with "
+                f'psql "$(realstack state url {name})"'
+            )
+        self.session.notes += [f"{self.ask.name}: {sentence}" for sentence in said]
 
 
 def _told(ask: Callable[[], Changes | RedisChanges]) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import time
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -30,10 +33,25 @@ END $$;
 GRANT SELECT, INSERT ON users TO reader;
 GRANT USAGE ON SEQUENCE users_id_seq TO reader;
 """
-FUNCTION = """
-CREATE FUNCTION become(name text) RETURNS void LANGUAGE plpgsql AS
-$$ BEGIN PERFORM set_config('app.user', name, false); END $$;
-"""
+SETS = "set_config('app.tenant', 'acme', false)"
+BY_THE_SCHEMA = {
+    "a function": (
+        f"CREATE FUNCTION become() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN {SETS}; END $$",
+        "SELECT become()",
+    ),
+    "a function of one expression": (f"CREATE FUNCTION become() RETURNS text RETURN {SETS}", "SELECT become()"),
+    "a function with a setting": (
+        "CREATE FUNCTION become() RETURNS int LANGUAGE sql SET app.tenant = 'acme' AS 'SELECT 1'",
+        "SELECT become()",
+    ),
+    "a function that builds its statement": (
+        "CREATE FUNCTION become() RETURNS void LANGUAGE plpgsql AS "
+        "$$ BEGIN EXECUTE 'SET ' || 'app' || '.tenant = 1'; END $$",
+        "SELECT become()",
+    ),
+    "a view": (f"CREATE VIEW becoming AS SELECT {SETS}", "SELECT * FROM becoming"),
+    "a default": (f"ALTER TABLE users ALTER name SET DEFAULT {SETS}", "INSERT INTO users DEFAULT VALUES"),
+}
 
 PROBE = """
 SELECT jsonb_build_object(
@@ -119,8 +137,8 @@ LEAVES_NOTHING: dict[str, Deed] = {
     "rows": deed("INSERT INTO users (name) VALUES ('Ada')"),
     "a role": deed("SET ROLE reader"),
     "a session's user": deed("SET SESSION AUTHORIZATION reader"),
-    "a setting": deed("SET search_path = nowhere", "SET TimeZone = 'Asia/Tokyo'"),
-    "a temporary table": deed("CREATE TEMP TABLE scratch (id int)", "INSERT INTO scratch VALUES (1)"),
+    "a setting": deed("SET TimeZone = 'Asia/Tokyo'"),
+    "a temporary table by a query": deed("SELECT 1 AS id INTO TEMP scratch"),
     "a held cursor": deed("BEGIN", "DECLARE c CURSOR WITH HOLD FOR SELECT * FROM users", "COMMIT"),
     "channels and locks": listening,
     "an open transaction": deed("BEGIN", "INSERT INTO users (name) VALUES ('Eve')"),
@@ -130,6 +148,8 @@ LEAVES_SOMETHING: dict[str, Deed] = {
     "a setting of its own, quoted": deed('SET LOCAL "app"."tenant" = \'acme\''),
     "a setting by function": deed("SELECT set_config('app.tenant', 'acme', true)"),
     "a setting by a prepared statement": prepared_setting,
+    "a path": deed("SET search_path = nowhere"),
+    "a table of its own": deed("CREATE TEMP TABLE scratch (id int)", "INSERT INTO scratch VALUES (1)"),
     "a prepared statement of SQL": deed("PREPARE ask AS SELECT 1"),
     "a seed": deed("SELECT setseed(0.5)"),
     "a codec": codec,
@@ -191,18 +211,114 @@ def test_a_connection_that_is_never_given_back_ends_with_its_test(
     session.end_test()
     with pytest.raises(asyncpg.InterfaceError):
         loop.run_until_complete(held.fetchval("SELECT 1"))
-    assert database.get_size() == 0
 
 
-def test_none_is_kept_where_a_function_of_the_schemas_could_do_the_same(
-    tmp_path: Path, loop: asyncio.AbstractEventLoop
+def test_a_connection_that_a_task_takes_at_the_last_moment_ends_too(
+    session: Session, loop: asyncio.AbstractEventLoop
 ) -> None:
-    session = started(tmp_path, SCHEMA + FUNCTION)
+    database = session.test.database()
+    loop.run_until_complete(pid_of(database))
+    asked = database.acquire()
+    taken: list[asyncpg.Connection] = []
+
+    async def late() -> None:
+        await asyncio.sleep(0)
+        taken.append(await asked)
+
+    task = loop.create_task(late())
+    session.end_test()
+    assert task.done(), "it was to run while the connections are made as new"
+    with pytest.raises(asyncpg.InterfaceError):
+        loop.run_until_complete(taken[0].fetchval("SELECT 1"))
+
+
+@pytest.mark.parametrize("name", BY_THE_SCHEMA)
+def test_none_is_kept_where_the_schema_could_do_the_same(
+    tmp_path: Path, loop: asyncio.AbstractEventLoop, name: str
+) -> None:
+    addition, query = BY_THE_SCHEMA[name]
+    session = started(tmp_path, f"{SCHEMA}{addition};")
     try:
-        before, after = backends_of_two_tests(session, loop, deed("SELECT become('acme')"))
+        before, after = backends_of_two_tests(session, loop, deed(query))
         assert before != after
     finally:
         session.close()
+
+
+def test_who_still_holds_the_handle_of_a_test_that_ended_gets_nothing_by_it(
+    session: Session, loop: asyncio.AbstractEventLoop
+) -> None:
+    database = session.test.database()
+    loop.run_until_complete(pid_of(database))
+    session.end_test()
+    with pytest.raises(asyncpg.InterfaceError, match="has ended"):
+        loop.run_until_complete(pid_of(database))
+    assert database.get_size() == 0
+
+
+def test_loops_that_were_closed_without_a_word_keep_no_connections(session: Session) -> None:
+    """As `loop.close()` does: what ends a client with its loop was not asked. The garbage collector has it then."""
+    for _ in range(3):
+        database = session.test.database()
+        careless = asyncio.new_event_loop()
+        careless.run_until_complete(pid_of(database))
+        careless.close()
+        session.end_test()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            del database, careless
+            gc.collect()
+    database = session.test.database()
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = ''"
+    deadline = time.monotonic() + 5
+    while asyncio.run(database.fetchval(query)) > 1:  # their backends take a moment to notice
+        assert time.monotonic() < deadline
+    session.end_test()
+
+
+def test_many_may_ask_at_once(session: Session) -> None:
+    """Outside of tests, in a script say: each gets a database at the known state, and no two the same."""
+
+    async def one(name: str) -> str:
+        database = await asyncio.to_thread(session.lend_database)
+        try:
+            assert await database.fetchval("SELECT count(*) FROM users") == 0
+            await database.execute("INSERT INTO users (name) VALUES ($1)", name)
+            await asyncio.sleep(0.01)
+            assert [row["name"] for row in await database.fetch("SELECT name FROM users")] == [name]
+            await asyncio.gather(*(database.changes() for _ in range(3)))
+            return str(database.endpoint.database)
+        finally:
+            await asyncio.to_thread(session.take_back_database, database)
+
+    async def all_of_them() -> list[str]:
+        return await asyncio.gather(*(one(str(number)) for number in range(8)))
+
+    assert len(set(asyncio.run(all_of_them()))) > 1
+
+
+def test_who_asks_during_a_reset_does_not_get_what_is_being_reset(session: Session) -> None:
+    """A transaction that was left open holds the reset up for a quarter of a second."""
+    first = session.lend_database()
+
+    async def leave_open() -> asyncpg.Connection:
+        connection = await asyncpg.connect(**connect_arguments(first.endpoint))
+        await connection.execute("BEGIN; INSERT INTO users (name) VALUES ('Eve')")
+        return connection
+
+    async def both() -> int:
+        left = await leave_open()
+        ending = asyncio.create_task(asyncio.to_thread(session.take_back_database, first))
+        await asyncio.sleep(0.1)
+        second = await asyncio.to_thread(session.lend_database)
+        await second.execute("INSERT INTO users (name) VALUES ('Lin')")
+        await ending
+        count: int = await second.fetchval("SELECT count(*) FROM users")
+        left.terminate()
+        await asyncio.to_thread(session.take_back_database, second)
+        return count
+
+    assert asyncio.run(both()) == 1
 
 
 def test_a_session_ended_by_the_reset_is_not_handed_on(session: Session, loop: asyncio.AbstractEventLoop) -> None:
@@ -247,20 +363,11 @@ def test_another_loop_has_connections_of_its_own(session: Session, loop: asyncio
     session.end_test()
 
 
-def test_the_pool_that_is_kept_is_no_larger_than_one(session: Session, loop: asyncio.AbstractEventLoop) -> None:
-    """A test on another database closes it, so that two pools are never open at once."""
-
-    async def together(database: Database) -> None:
-        connections = [await database.acquire() for _ in range(3)]
-        for connection in connections:
-            await database.release(connection)
-
-    database = session.test.database()
-    loop.run_until_complete(together(database))
-    assert database.get_size() == 3
+def test_a_test_on_another_database_closes_what_was_kept(session: Session, loop: asyncio.AbstractEventLoop) -> None:
+    """Two pools of ten connections each are never open at once."""
+    before = loop.run_until_complete(pid_of(session.test.database()))
     session.end_test()
     clone = session.lend_database(session.wish("database"))
-    assert database.get_size() == 0
-    loop.run_until_complete(pid_of(clone))
+    count = f"SELECT count(*) FROM pg_stat_activity WHERE pid = {before}"
+    assert loop.run_until_complete(clone.fetchval(count)) == 0
     session.take_back_database(clone, session.wish("database"))
-    assert clone.get_size() == 0
