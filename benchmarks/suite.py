@@ -7,7 +7,7 @@ process of its own, on one embedded server, alone and with `-n 2`. The clock run
 no test of the same contestant is subtracted, so what remains is the tests. Rounds are interleaved.
 
 - `nothing`: the tests on one database that nobody resets, so that each has keys of its own: the floor.
-- `realstack reset`, `transaction`, `database`: `real_db`, which connects anew in each test.
+- `realstack reset`, `transaction`, `database`: `real_db`; in `reset` its connections are handed on from test to test.
 - `realstack, own pool`: an application that keeps its pool over all tests, while `real_db` resets what it wrote.
 - `truncate + reseed`: TRUNCATE of all tables, then the seed's rows again.
 - `template clone`: CREATE DATABASE … TEMPLATE (FILE_COPY) and DROP for each test, one maintenance connection.

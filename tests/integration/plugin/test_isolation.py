@@ -123,3 +123,88 @@ def test_workers_reset_databases_of_their_own(project: Project) -> None:
     project.settings("postgres")
     project.write("test_three.py", THREE.replace("async def test_three", "import pytest\n\nasync def test_three"))
     project.run("--realstack-isolation", "reset", "-n", "2").assert_outcomes(passed=4)
+
+
+KEPT = """
+import pytest
+
+pids = {}
+
+async def use(db, name):
+    assert await db.fetchval("SELECT count(*) FROM users") == 2
+    await db.execute("INSERT INTO users VALUES (7, 'Kim')")
+    pids[name] = await db.fetchval("SELECT pg_backend_pid()")
+
+async def test_one(real_db):
+    await use(real_db, "one")
+
+async def test_two(real_db):
+    await use(real_db, "two")
+    assert pids["two"] == pids["one"]
+
+@pytest.mark.realstack(isolation="transaction")
+async def test_three_in_a_transaction(real_db):
+    await use(real_db, "three")
+
+@pytest.mark.asyncio(loop_scope="function")
+async def test_four_in_a_loop_of_its_own(real_db):
+    await use(real_db, "four")
+    assert pids["four"] not in (pids["one"], pids["three"])
+
+async def test_five(real_db):
+    await use(real_db, "five")
+    assert pids["five"] == pids["one"]
+
+@pytest.mark.realstack(isolation="database")
+async def test_six_on_a_clone(real_db):
+    await use(real_db, "six")
+
+async def test_seven(real_db):
+    await use(real_db, "seven")
+    assert pids["seven"] not in (pids["one"], pids["six"])
+
+def test_eight_without_a_loop(real_db):
+    import asyncio
+    asyncio.run(use(real_db, "eight"))
+
+async def test_nine(real_db):
+    await use(real_db, "nine")
+    assert pids["nine"] == pids["seven"]
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("-n", "2", "--dist", "loadfile"), ("--realstack-verify",)])
+def test_connections_of_real_db_are_handed_on_in_the_loop_that_made_them(
+    project: Project, arguments: tuple[str, ...]
+) -> None:
+    project.settings("postgres", ini='asyncio_mode = "auto"\nasyncio_default_test_loop_scope = "session"')
+    project.write("test_kept.py", KEPT)
+    project.run(*arguments).assert_outcomes(passed=9)
+
+
+def test_anyios_loop_for_a_module_hands_them_on_too(project: Project) -> None:
+    project.settings("postgres", ini="")
+    project.write(
+        "test_kept.py",
+        """
+import pytest
+
+pytestmark = pytest.mark.anyio
+pids = set()
+
+@pytest.fixture(scope="module")
+def anyio_backend():
+    return "asyncio"
+
+@pytest.fixture(scope="module", autouse=True)
+async def keeps_the_loop(anyio_backend):
+    yield
+
+@pytest.mark.parametrize("number", range(3))
+async def test_one(real_db, number):
+    await real_db.execute("INSERT INTO users VALUES (7, 'Kim')")
+    pids.add(await real_db.fetchval("SELECT pg_backend_pid()"))
+    assert len(pids) == 1
+""",
+    )
+    project.run().assert_outcomes(passed=3)
