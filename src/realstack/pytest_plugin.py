@@ -15,11 +15,11 @@ import pytest
 from realstack import handles
 
 if TYPE_CHECKING:
-    from realstack.environment import Environment
     from realstack.handles.database import Database
     from realstack.handles.llm import FakeLLM
     from realstack.handles.redis import RedisDatabase
     from realstack.handles.session import Session
+    from realstack.running import Environment
 
 Asked = TypeVar("Asked")
 

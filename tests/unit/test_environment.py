@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from realstack import environment as subject
+from realstack import choosing as subject
+from realstack.attaching import fingerprint, why_not_attach
+from realstack.choosing import choose
 from realstack.config import Settings, load_settings
-from realstack.environment import Environment, choose, fingerprint, first_cause, why_not_attach
+from realstack.environment import first_cause
 from realstack.errors import MigrationFailed, ProviderUnavailable, RealstackError
 from realstack.model import Choice, Endpoint, Run, Secret, ServiceSpec
 from realstack.providers import docker_engine
 from realstack.registry import Record
+from realstack.running import Environment
 
 
 @pytest.fixture

@@ -17,16 +17,18 @@ from typing import Annotated, Any, Literal
 import typer
 
 from realstack import registry
+from realstack.attaching import why_not_attach
 from realstack.cli import exit_codes
 from realstack.cli.progress import Progress
 from realstack.cli.seed import seed
 from realstack.cli.standing import required
 from realstack.cli.state import app as state_app
 from realstack.config import Settings, load_settings
-from realstack.environment import Environment, reset_standing, why_not_attach
 from realstack.errors import RealstackError
 from realstack.handles.session import Session, up_name
 from realstack.keeper import end, ensure_kept
+from realstack.known_state import reset_standing
+from realstack.running import Environment
 from realstack.sweep import sweep
 
 app = typer.Typer(

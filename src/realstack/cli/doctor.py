@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from realstack import __version__, registry
+from realstack.choosing import choose, recipe
 from realstack.config import Settings, load_settings
-from realstack.environment import choose, data_folder
+from realstack.environment import data_folder
 from realstack.errors import RealstackError
 
 State = Literal["good", "note", "bad"]
@@ -89,8 +90,6 @@ def _compose(settings: Settings) -> Iterator[Check]:
 
 
 def _embedded(settings: Settings) -> Iterator[Check]:
-    from realstack.environment import recipe
-
     for spec in settings.specs:
         made = recipe(settings, spec)
         problem = made.unavailable()

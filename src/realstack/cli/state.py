@@ -14,8 +14,8 @@ from realstack import registry
 from realstack.cli import exit_codes
 from realstack.cli.standing import required
 from realstack.config import Settings
-from realstack.environment import known_template
 from realstack.errors import RealstackError
+from realstack.known_state import known_template
 from realstack.model import POSTGRES, Address, Endpoint, Secret
 from realstack.services import service
 

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realstack import handles, registry
+from realstack.attaching import why_not_attach
 from realstack.config import Settings, load_settings, past_proxy
-from realstack.environment import Environment, Event, attach, running_environment, why_not_attach
+from realstack.environment import attach, running_environment
 from realstack.errors import RealstackError
 from realstack.handles.background import BackgroundLoop
 from realstack.handles.connections import ConnectionBudget
 from realstack.keeper import end, ensure_kept
 from realstack.model import FAKE_LLM, POSTGRES, REDIS, Endpoint
+from realstack.running import Environment, Event
 
 if TYPE_CHECKING:
     from realstack.handles.database import Database
