@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from realstack import registry
-from realstack.config import Settings
+from realstack.config import Settings, find_root, project_id
 from realstack.model import Endpoint
 from realstack.running import Environment
+
+
+def up_name(project: str) -> str:
+    """The record's name of the environment that `realstack up` keeps for that project."""
+    return f"up-{project}"
+
+
+def what_is_up(start: Path | None = None) -> registry.Record | None:
+    """The environment that `realstack up` keeps for the project of the folder ``start``, if it is ready."""
+    record = registry.find(up_name(project_id(find_root(start or Path.cwd()))))
+    return record if record is not None and record.ready else None
 
 
 def recorded(environment: Environment, record: registry.Record, standing: Mapping[str, Endpoint]) -> registry.Record:
@@ -21,6 +33,7 @@ def recorded(environment: Environment, record: registry.Record, standing: Mappin
         endpoints=environment.endpoints,
         timings=environment.timings,
         fingerprint=fingerprint(environment.settings),
+        overrides=environment.settings.overrides,
     )
 
 
@@ -34,7 +47,9 @@ def fingerprint(settings: Settings) -> str:
 def why_not_attach(settings: Settings, record: registry.Record) -> str | None:
     """Why the environment of ``record`` does not serve these settings, or None if it does."""
     if record.fingerprint != fingerprint(settings):
-        return "its declaration differs from today's compose file; `realstack down` ends it"
+        other = record.overrides.get("compose_file")
+        put_up = f" (it was put up with {other})" if other and other != str(settings.compose.path) else ""
+        return f"its declaration differs from what {settings.compose.path} says now{put_up}; `realstack down` ends it"
     if settings.addresses:
         return "addresses are given by REALSTACK_*_URL"
     wanted = settings.provider

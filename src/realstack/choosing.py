@@ -123,8 +123,6 @@ def recipe(settings: Settings, spec: ServiceSpec) -> Recipe:
 def _with_extra(settings: Settings, spec: ServiceSpec) -> ServiceSpec:
     """The declaration with what the settings say about that kind of service."""
     extra = dict(spec.extra)
-    if spec.kind == FAKE_LLM and settings.scenarios:
-        extra["scenarios"] = [str(path) for path in settings.scenarios]
     if spec.kind == POSTGRES and settings.postgres_bin:
         extra["bin"] = str(settings.postgres_bin)
     return replace(spec, extra=extra)

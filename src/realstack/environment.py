@@ -21,11 +21,12 @@ from realstack.attaching import recorded
 from realstack.choosing import choose, provider_named
 from realstack.config import Settings
 from realstack.errors import NotOurs, RealstackError
-from realstack.known_state import known_template, standing
-from realstack.model import POSTGRES, REDIS, Choice, Endpoint, Run, ServiceSpec
+from realstack.known_state import known_template, scenario_files, standing
+from realstack.model import FAKE_LLM, POSTGRES, REDIS, Choice, Endpoint, Run, ServiceSpec
 from realstack.readiness import until_ready
 from realstack.running import Environment, Event, Listener
 from realstack.services import service
+from realstack.services.fake_llm_files import hand_over
 from realstack.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -184,6 +185,8 @@ async def _ready_and_seeded(start: Start, spec: ServiceSpec) -> None:
     start.say("ready", spec.name, f"{endpoint.version or ''} at {endpoint.host}:{endpoint.port}")
     if endpoint.provider == "external":
         await _assert_disposable(environment.settings, endpoint)
+    elif spec.kind == FAKE_LLM and (files := scenario_files(environment.settings)):
+        await hand_over(endpoint, files)  # for sessions that the application names; a test's is made with them
     if spec.name == POSTGRES:
         template = await _known_state(environment, endpoint)
         start.say("seed", spec.name, f"known state {template.state[:12]}")

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from realstack import registry
 from realstack.config import Settings
-from realstack.model import POSTGRES, REDIS, Endpoint
+from realstack.model import FAKE_LLM, POSTGRES, REDIS, Endpoint
 from realstack.running import Environment
+from realstack.services.fake_llm_files import ScenarioFile, hand_over, read_scenario_files, renew_default_session
 
 if TYPE_CHECKING:
     from realstack.state.template import Template
 
 IN_PLACE = ("reset", "transaction", "readonly")
 """The modes of isolation whose template can be reset in place."""
+
+
+def scenario_files(settings: Settings) -> tuple[ScenarioFile, ...]:
+    """What every session of the fake LLM starts with: the settings' files, or those of the compose file's x-realstack.
+
+    The latter's paths start at the compose file.
+
+    :raises SettingsError: a file is not there, or cannot be read.
+    """
+    paths = settings.scenarios
+    if not paths:
+        given = next((spec.extra.get("scenarios") for spec in settings.specs if spec.kind == FAKE_LLM), None) or ()
+        listed: Sequence[object] = given if isinstance(given, list | tuple) else (given,)
+        paths = tuple(settings.compose.path.parent / str(path) for path in listed)
+    return read_scenario_files(paths, settings.root)
 
 
 async def known_template(settings: Settings, endpoint: Endpoint) -> tuple[Template, str]:
@@ -64,3 +80,7 @@ async def reset_standing(settings: Settings, record: registry.Record) -> None:
         await restore(record.standing[POSTGRES], template)
     if REDIS in record.standing:
         await restore_redis(record.standing[REDIS], settings.redis)
+    for name, endpoint in record.endpoints.items():
+        if endpoint.kind == FAKE_LLM and record.choices[name].value != "external":
+            await hand_over(endpoint, scenario_files(settings))
+            await renew_default_session(endpoint)

@@ -75,7 +75,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _new_session(config: pytest.Config) -> Session:
-    from realstack.handles.session import Session, Shared
+    from realstack.handles.opening import Shared
+    from realstack.handles.session import Session
 
     worker: dict[str, Any] = getattr(config, "workerinput", {})
     shared = None
@@ -276,7 +277,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     run = config.stash[_outcome].get("xdist") if _outcome in config.stash else None
     if run is not None:
         from realstack import registry
-        from realstack.handles.session import shared_name
+        from realstack.handles.opening import shared_name
         from realstack.keeper import end
 
         record = registry.find(shared_name(run))
@@ -285,7 +286,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         (registry.runs_folder() / f"{shared_name(run)}.lock").unlink(missing_ok=True)
     started_up = config.stash[_outcome].get("started_up") if _outcome in config.stash else None
     if started_up and not config.stash[_outcome].get("kept"):
-        from realstack.handles.session import end_up
+        from realstack.handles.opening import end_up
 
         end_up(started_up)
 
