@@ -157,6 +157,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     session = handles.current()
     try:
         lines = session.summary()
+        config.stash[_outcome]["shown"] = True
     except RealstackError as problem:
         lines = f"could not start: {problem}".splitlines()
         handles.could_not_start()
@@ -251,6 +252,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             output["realstack"] = ours.summary()
             output["realstack_notes"] = ours.notes
             output["realstack_kept"] = (ours.started_up, ours.kept)
+        elif ours.started and "shown" not in outcome:
+            outcome["summary"] = ours.summary()
         outcome.setdefault("notes", []).extend(ours.notes)
         _end_session(session, outcome["notes"])
     if handles.start_failed() or outcome.get("exit") == COULD_NOT_RUN:
@@ -313,7 +316,7 @@ def pytest_testnodedown(node: Any, error: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """What a reset had to say of tests; and under pytest-xdist what ran where, why, and how long it took."""
+    """What a reset had to say of tests; and what ran where, why, and how long it took, if the header did not tell."""
     outcome = config.stash[_outcome]
     for line in (*outcome.get("summary", ()), *outcome.get("notes", ())):
         terminalreporter.write_line(f"realstack: {line}")
