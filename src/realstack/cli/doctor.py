@@ -67,9 +67,9 @@ def _python() -> Check:
 
 
 def _engine(settings: Settings) -> Iterator[Check]:
-    from realstack.providers.docker_engine import can_run
+    from realstack.providers.docker_engine import can_run, why_not_buildable
 
-    problem = can_run(settings.specs)
+    problem = can_run(settings.specs) or why_not_buildable(settings.specs)
     if problem is None:
         yield Check("containers", "good", "a Docker engine answers and has or can get the images")
     else:

@@ -84,7 +84,7 @@ def test_pytest_and_run_say_why_an_edited_file_or_a_missing_one_is_not_attached_
 
 
 def test_commands_work_with_services_of_another_file_by_its_own_names(shop: Shop) -> None:
-    """The default file lacks the services of the settings, and those that are up were named by a variable that is gone."""
+    """The default file lacks the settings' services, and those that are up were named by a variable that is gone."""
     shop.write("docker-compose.test.yml", DEFAULT)
     shop.write("pyproject.toml", '[tool.realstack]\nprovider = "embedded"\n')
     shop.write("other.yml", OTHER)
