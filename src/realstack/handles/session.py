@@ -6,7 +6,6 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,10 @@ from realstack.errors import RealstackError
 from realstack.handles.background import BackgroundLoop
 from realstack.handles.connections import ConnectionBudget
 from realstack.handles.lease import TestLease
+from realstack.handles.lending import Lenders, RedisStates
 from realstack.handles.opening import Opening, Shared, end_up, shared_name
 from realstack.known_state import scenario_files
-from realstack.model import FAKE_LLM, POSTGRES, REDIS, Endpoint
+from realstack.model import FAKE_LLM, POSTGRES, Endpoint
 from realstack.running import Environment, Event
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from realstack.state.redis_state import RedisState
 
 CHANGES_WITHIN_S = 5.0
-MOST_LENDERS = 6
-"""How many databases with seeds of single tests a process holds ready at a time."""
 
 
 class Session:
@@ -70,17 +68,16 @@ class Session:
         self._loop = BackgroundLoop()
         self._environment: Environment | None = None
         self._failed: RealstackError | None = None
-        self._prove = prove
         self._keep_failed = keep_failed
         self.kept: list[str] = []
-        self._lenders: dict[tuple[str, tuple[str, ...]], Lender] = {}
+        self._lenders = Lenders(self._loop, self.run_id, worker, prove=prove)
         self.notes: list[str] = []
         self._pools: Pools | None = None
-        self._redis: dict[tuple[str, ...], RedisState] = {}
+        self._redis = RedisStates(self.run_id, worker)
         self._redis_user = ""
         self._scenario_files: tuple[ScenarioFile, ...] | None = None
         self._test: TestLease | None = None
-        self._tests = self._numbers = 0
+        self._tests = 0
 
     def __repr__(self) -> str:
         return f"<Session {self.worker} {self._environment or 'not started'}>"
@@ -229,47 +226,22 @@ class Session:
 
     def redis_changes_of(self, lent: RedisDatabase, seeds: tuple[str, ...]) -> RedisChanges:
         """What differs in a lent Redis from its seed, for synchronous callers."""
-        state = self._redis[_from_root(self.environment.settings.root, seeds)]
-        return self._loop.run(asyncio.wait_for(state.changes(lent.endpoint), CHANGES_WITHIN_S))
+        changes = self._redis_of(seeds).changes(lent.endpoint)
+        return self._loop.run(asyncio.wait_for(changes, CHANGES_WITHIN_S))
 
     def _lender(self, wish: Wish) -> Lender:
-        from realstack.handles.isolation import lender_for
-
-        environment = self.environment
-        kind = "database" if wish.isolation == "database" else "in place"
         with self._lock:
-            key = (kind, wish.seeds)
-            if key not in self._lenders:
-                seeded = [each for each in self._lenders if each[1]]
-                if len(seeded) >= MOST_LENDERS:
-                    self._loop.run(self._lenders.pop(seeded[0]).close())
-                self._numbers += 1
-                worker = f"{self.worker}-{self._numbers}"
-                self._lenders[key] = self._loop.run(
-                    lender_for(wish, environment, worker, self.run_id, prove=self._prove)
-                )
-            else:
-                self._lenders[key] = self._lenders.pop(key)  # the latest used is the last to go
-            return self._lenders[key]
+            return self._lenders.of(wish, self.environment)
+
+    def _redis_of(self, seeds: tuple[str, ...]) -> RedisState:
+        with self._lock:
+            return self._redis.of(_from_root(self.environment.settings.root, seeds), self.environment)
 
     def lend_redis(self, seeds: tuple[str, ...] = ()) -> RedisDatabase:
         """A logical Redis database of this process's own, brought to its seed, with ``seeds`` (paths) on top."""
-        environment = self.environment
-        seeds = _from_root(environment.settings.root, seeds)
-        with self._lock:
-            if seeds not in self._redis:
-                from realstack.state.redis_state import RedisState
-
-                plan = environment.settings.redis
-                self._redis[seeds] = RedisState(
-                    environment.endpoint(REDIS),
-                    replace(plan, seed=(*plan.seed, *seeds)),
-                    f"{self.worker}-{len(self._redis)}" if seeds else self.worker,
-                    self.run_id,
-                )
         from realstack.handles.redis import RedisDatabase
 
-        state = self._redis[seeds]
+        state = self._redis_of(seeds)
         endpoint = self._loop.run(state.lend())
         self._tell_of_redis(state)
         return RedisDatabase(endpoint, lambda: self._loop.ask(state.changes(endpoint)))
@@ -284,8 +256,7 @@ class Session:
     def take_back_redis(self, lent: RedisDatabase, seeds: tuple[str, ...] = ()) -> None:
         """The end of :meth:`lend_redis`."""
         if self._environment is not None:
-            state = self._redis[_from_root(self._environment.settings.root, seeds)]
-            self._loop.run(state.give_back(lent.endpoint))
+            self._loop.run(self._redis_of(seeds).give_back(lent.endpoint))
 
     def llm(self, name: str) -> FakeLLM:
         """A session of the fake LLM of that name. It starts with the scenario files as this process found them."""
@@ -313,8 +284,8 @@ class Session:
                 except Exception as problem:  # noqa: BLE001 - the rest is to be ended too
                     problems.append(problem)
         finally:
-            self._lenders.clear()
-            self._redis.clear()
+            self._lenders.by_wish.clear()
+            self._redis.by_seeds.clear()
             self._environment = None
             self._loop.close()
             if self.started_up and not self.kept and self._shared is None:
@@ -328,7 +299,7 @@ class Session:
             self._pools = None
 
     def _lent_by(self) -> list[Lender | RedisState]:
-        return [*self._lenders.values(), *self._redis.values()]
+        return [*self._lenders.by_wish.values(), *self._redis.by_seeds.values()]
 
     def _end(self, lender: Lender | RedisState) -> None:
         self._loop.run(lender.close())
