@@ -20,11 +20,25 @@ from fake_llm.dialects import COMPUTED, DIALECTS
 from fake_llm.dialects.wire import to_bytes
 from fake_llm.journal import Journal
 from fake_llm.model import Json
+from fake_llm.scenario import Scenario
 from fake_llm.session import KEY_PREFIX, Session, Sessions
-from fake_llm.written import FaultSwitch, Form, ScenarioForm, fault_from, scenarios_from
+from fake_llm.written import FaultSwitch, Form, ScenarioError, ScenarioForm, fault_from, scenarios_from
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 SessionId = Annotated[str, Path(pattern=ID_PATTERN, description="The session's id")]
+
+
+class SentFile(Form):
+    """A scenario file: its name, for complaints, and its text."""
+
+    name: str
+    text: str
+
+
+class SentFiles(Form):
+    """Scenario files, the first scenario that matches answers."""
+
+    files: list[SentFile]
 
 
 class NewSession(Form):
@@ -32,6 +46,7 @@ class NewSession(Form):
 
     id: str | None = Field(None, pattern=ID_PATTERN, description="None: a random one")
     scenarios: list[ScenarioForm] = Field(default_factory=list)
+    files: list[SentFile] | None = Field(None, description="In place of the files that were handed to the server")
     strict: bool = False
 
 
@@ -76,12 +91,23 @@ def _add_sessions(api: FastAPI, sessions: Sessions) -> None:
     @api.post("/_fake/sessions", status_code=201)
     async def create_session(body: Annotated[NewSession, Body(default_factory=NewSession)]) -> Response:
         """Make a session, or make an existing one new: nothing of what it had is left."""
-        session_id = body.id or secrets.token_hex(8)
-        sessions.drop(session_id)
-        session = sessions.get(session_id)
+        try:
+            handed = None if body.files is None else _loaded(body.files)
+        except ScenarioError as error:
+            return _wrong(error.problems)
+        session = sessions.new(body.id or secrets.token_hex(8), handed)
         session.strict = body.strict
         session.put_in_front(scenarios_from(body.scenarios))
         return _json(_details(session), status=201)
+
+    @api.put("/_fake/files")
+    async def hand_over(body: SentFiles) -> Response:
+        """Let every session that is made from now on start with these files; they replace those handed over before."""
+        try:
+            sessions.handed = _loaded(body.files)
+        except ScenarioError as error:
+            return _wrong(error.problems)
+        return _json({"scenarios": [scenario.name for scenario in sessions.handed]})
 
     @api.get("/_fake/sessions/{session_id}")
     async def show_session(session_id: SessionId) -> Response:
@@ -229,6 +255,16 @@ def _json(value: Json, status: int = 200) -> Response:
     return Response(to_bytes(value), status_code=status, media_type="application/json")
 
 
+def _loaded(files: list[SentFile]) -> tuple[Scenario, ...]:
+    from fake_llm.scenario_file import load_sent  # noqa: PLC0415 - yaml, only where files are sent
+
+    return load_sent((file.name, file.text) for file in files)
+
+
+def _wrong(problems: list[str]) -> Response:
+    return _json({"error": {"message": "; ".join(problems), "problems": problems}}, status=422)
+
+
 def _unknown(session_id: str) -> Response:
     message = f"there is no session {session_id!r}"
     return _json({"error": {"message": message, "problems": [message]}}, status=404)
@@ -237,8 +273,7 @@ def _unknown(session_id: str) -> Response:
 async def _refuse(request: Request, error: Exception) -> Response:
     """FastAPI's findings as sentences that name the nearest known key."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - for the type checker
-    problems = _problems(error, _body_form(request))
-    return _json({"error": {"message": "; ".join(problems), "problems": problems}}, status=422)
+    return _wrong(_problems(error, _body_form(request)))
 
 
 def _problems(error: RequestValidationError, form: type[BaseModel] | None) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,23 @@ def load_files(paths: Sequence[Path]) -> tuple[Scenario, ...]:
     return tuple(found)
 
 
+def load_sent(files: Iterable[tuple[str, str]]) -> tuple[Scenario, ...]:
+    """The scenarios of files that were sent: name and text of each. Each test of a run sends the same ones.
+
+    :raises ScenarioError: a file is wrong; every problem names its file and line.
+    """
+    problems: list[str] = []
+    found: list[Scenario] = []
+    for name, text in files:
+        try:
+            found.extend(_load_once(text, name))
+        except ScenarioError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ScenarioError(problems)
+    return tuple(found)
+
+
 def load_text(text: str, name: str) -> tuple[Scenario, ...]:
     """The scenarios that ``text`` holds; ``name`` is its file's, for complaints.
 
@@ -60,6 +78,9 @@ def load_text(text: str, name: str) -> tuple[Scenario, ...]:
     except ValidationError as error:
         raise ScenarioError(_located(error, FileForm, root, name, listed=listed)) from error
     return scenarios_from(form.scenarios, prefix=Path(name).stem)
+
+
+_load_once = lru_cache(maxsize=64)(load_text)
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

@@ -139,10 +139,14 @@ class Session:
 
 
 class Sessions:
-    """All sessions, the least recently used dropped first. An unknown one is made when it is first named."""
+    """All sessions, the least recently used dropped first. An unknown one is made when it is first named.
+
+    A session starts with ``handed``, which may change while the server runs, and behind it ``base``, the server's own.
+    """
 
     def __init__(self, base: Sequence[Scenario] = (), max_sessions: int = MAX_SESSIONS) -> None:
         self.base = tuple(base)
+        self.handed: tuple[Scenario, ...] = ()
         self._max = max_sessions
         self._sessions: OrderedDict[str, Session] = OrderedDict()
 
@@ -150,14 +154,20 @@ class Sessions:
         return len(self._sessions)
 
     def get(self, session_id: str) -> Session:
-        """The session of that id, made with the base scenarios if there is none."""
+        """The session of that id, made if there is none."""
         session = self._sessions.get(session_id)
         if session is None:
-            session = self._sessions[session_id] = Session(session_id, self.base)
-            if len(self._sessions) > self._max:
-                self._sessions.popitem(last=False)
-        else:
-            self._sessions.move_to_end(session_id)
+            return self.new(session_id)
+        self._sessions.move_to_end(session_id)
+        return session
+
+    def new(self, session_id: str, handed: Sequence[Scenario] | None = None) -> Session:
+        """A session of that id as new; ``handed`` in place of what all others start with."""
+        self.drop(session_id)
+        session = Session(session_id, (*(self.handed if handed is None else handed), *self.base))
+        self._sessions[session_id] = session
+        if len(self._sessions) > self._max:
+            self._sessions.popitem(last=False)
         return session
 
     def find(self, session_id: str) -> Session | None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from realstack.config import Settings as Settings
     from realstack.config import load_settings as load_settings
-    from realstack.environment import Environment as Environment
     from realstack.environment import running_environment as running_environment
     from realstack.errors import RealstackError as RealstackError
     from realstack.handles.database import Database as Database
@@ -22,12 +21,13 @@ if TYPE_CHECKING:
     from realstack.handles.plain import get_test_llm_config as get_test_llm_config
     from realstack.handles.plain import get_test_redis as get_test_redis
     from realstack.handles.redis import RedisDatabase as RedisDatabase
+    from realstack.running import Environment as Environment
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Database": "realstack.handles.database",
-    "Environment": "realstack.environment",
+    "Environment": "realstack.running",
     "FakeLLM": "realstack.handles.llm",
     "LLMConfig": "realstack.handles.llm",
     "RealstackError": "realstack.errors",

@@ -43,6 +43,7 @@ class Settings:
     names to templates such as ``{postgres.url}`` for applications that want other names.
     ``disposable`` names the services whose given address is declared fit for throwing away. ``mask``, ``unmasked``
     and ``not_captured`` say what a captured seed holds of which column and table; ``mask_salt`` is the masks' key.
+    ``overrides`` has what was named for this run alone: others need it to read the same.
     """
 
     root: Path
@@ -65,6 +66,7 @@ class Settings:
     unmasked: tuple[str, ...] = ()
     not_captured: tuple[str, ...] = ()
     mask_salt: Secret | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
     def spec(self, name: str) -> ServiceSpec:
         """The declaration of that service.
@@ -154,12 +156,13 @@ def load_settings(
     table: _Table = _read(_Table, raw, where)
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     provider, set_by = _provider(table, raw, given, environ)
-    compose_file = given.get("compose_file") or environ.get("REALSTACK_COMPOSE_FILE") or table.compose_file
-    services = given.get("services") or _words(environ.get("REALSTACK_SERVICES")) or table.services
+    named = named_for_run(given, environ)
+    services = named.get("services") or table.services
+    compose = _compose(root, str(named.get("compose_file") or table.compose_file), environ)
     settings = Settings(
         root=root,
         project=project_id(root),
-        compose=_compose(root, str(compose_file), environ),
+        compose=compose,
         provider=provider,
         provider_set_by=set_by,
         services=tuple(services),
@@ -179,9 +182,20 @@ def load_settings(
         unmasked=table.seed.unmasked,
         not_captured=table.seed.exclude,
         mask_salt=Secret(environ["REALSTACK_MASK_SALT"]) if environ.get("REALSTACK_MASK_SALT") else None,
+        overrides={**named, "compose_file": str(compose.path)} if "compose_file" in named else named,
     )
     _ = settings.specs  # an unknown service is an error now, not at the start
     return settings
+
+
+def named_for_run(overrides: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The ``compose_file`` and the ``services`` that an argument or a variable names for this run alone."""
+    environ = os.environ if environ is None else environ
+    found = {
+        "compose_file": overrides.get("compose_file") or environ.get("REALSTACK_COMPOSE_FILE"),
+        "services": overrides.get("services") or _words(environ.get("REALSTACK_SERVICES")),
+    }
+    return {key: value for key, value in found.items() if value}
 
 
 def find_root(start: Path) -> Path:

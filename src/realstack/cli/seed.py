@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from realstack import registry
+from realstack.attaching import up_name
 from realstack.cli import exit_codes
 from realstack.config import Settings, load_settings
 from realstack.errors import NoEnvironment, RealstackError, SettingsError
-from realstack.handles.session import up_name
 from realstack.model import POSTGRES, Endpoint, ServiceSpec
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _source(settings: Settings, from_url: str | None) -> Endpoint:
     """The database to read: what `realstack up` lends, unless another one is named."""
     if from_url is not None:
         return _given(from_url)
-    record = registry.find(up_name(settings))
+    record = registry.find(up_name(settings.project))
     if record is None or not record.ready or POSTGRES not in record.standing:
         raise NoEnvironment(
             f"no Postgres is up for {settings.root}.",

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from realstack import registry
-from realstack.config import Settings, load_settings
+from realstack.attaching import what_is_up
+from realstack.config import Settings, find_root, load_settings
 from realstack.errors import NoEnvironment
-from realstack.handles.session import up_name
 
 
 def required() -> tuple[Settings, registry.Record]:
-    """The settings, and the record of the environment that is up.
+    """The settings with which the environment that is up was started, and its record.
 
     :raises NoEnvironment: nothing is.
     """
-    settings = load_settings()
-    record = registry.find(up_name(settings))
-    if record is None or not record.ready:
-        raise NoEnvironment(f"nothing is up for {settings.root}.", remedy="start it with `realstack up`.")
-    return settings, record
+    record = what_is_up()
+    if record is None:
+        raise NoEnvironment(f"nothing is up for {find_root(Path.cwd())}.", remedy="start it with `realstack up`.")
+    return load_settings(overrides=record.overrides), record

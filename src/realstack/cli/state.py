@@ -14,8 +14,8 @@ from realstack import registry
 from realstack.cli import exit_codes
 from realstack.cli.standing import required
 from realstack.config import Settings
-from realstack.environment import known_template
 from realstack.errors import RealstackError
+from realstack.known_state import known_template
 from realstack.model import POSTGRES, Address, Endpoint, Secret
 from realstack.services import service
 
@@ -63,13 +63,13 @@ def changes(database: DatabaseArgument = None, as_json: JsonOption = False) -> N
 @app.command()
 def url(database: DatabaseArgument = None) -> None:
     """Print a database's address with its password, for psql and the like: psql "$(realstack state url NAME)"."""
-    _, record = required()
-    typer.echo(str(_endpoint(record, database).url))
+    settings, record = required()
+    typer.echo(str(_endpoint(settings, record, database).url))
 
 
 def _asked(database: str | None, ask: Callable[[KnownState, Endpoint], Awaitable[Found]]) -> tuple[Endpoint, Found]:
     settings, record = required()
-    used = _endpoint(record, database)
+    used = _endpoint(settings, record, database)
     return used, asyncio.run(_compared(settings, record, used, ask))
 
 
@@ -97,7 +97,7 @@ async def _compared(
         await known.close()
 
 
-def _endpoint(record: registry.Record, database: str | None) -> Endpoint:
+def _endpoint(settings: Settings, record: registry.Record, database: str | None) -> Endpoint:
     if POSTGRES not in record.endpoints:
         raise RealstackError(
             "the environment that is up runs no Postgres.", remedy="add it to [tool.realstack] services."
@@ -107,9 +107,8 @@ def _endpoint(record: registry.Record, database: str | None) -> Endpoint:
         return record.standing.get(POSTGRES, server)
     if "://" not in database:
         return replace(server, database=database)
-    from realstack.config import load_settings
     from realstack.providers.external import address_of
 
-    spec = load_settings().spec(POSTGRES)
+    spec = settings.spec(POSTGRES)
     address: Address = address_of(spec, Secret(database))
     return service(POSTGRES).endpoint(spec, address, "external")

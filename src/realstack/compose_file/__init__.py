@@ -63,6 +63,18 @@ class ComposeProject:
     extra: Mapping[str, Any] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
 
+    def with_dependencies(self, specs: Iterable[ServiceSpec]) -> list[ServiceSpec]:
+        """``specs`` and the services that they depend on, directly or not."""
+        by_name = {spec.compose_name: spec for spec in self.services}
+        found: dict[str, ServiceSpec] = {}
+        waiting = [spec.compose_name for spec in specs]
+        while waiting:
+            name = waiting.pop()
+            if name in by_name and name not in found:
+                found[name] = by_name[name]
+                waiting += [dependency.service for dependency in by_name[name].depends_on]
+        return list(found.values())
+
 
 def read_compose_file(path: Path, environ: Mapping[str, str] | None = None) -> ComposeProject:
     """Read ``path`` with the variables of ``environ`` (default: the process's own), above a ``.env`` beside it.

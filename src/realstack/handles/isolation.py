@@ -8,10 +8,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
-from realstack.environment import IN_PLACE, Environment
 from realstack.errors import NotAtKnownState, SettingsError, WroteInReadOnly
 from realstack.handles.known import KnownState
+from realstack.known_state import IN_PLACE
 from realstack.model import POSTGRES, Endpoint
+from realstack.running import Environment
 from realstack.state.layers import prepare_layer
 from realstack.state.reset import InPlace, ResetReport
 from realstack.state.template import Template, prepare_template

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from realstack.errors import FakeLLMError
 from realstack.model import Endpoint, Secret
 from realstack.services.fake_llm import API_KEY_PREFIX, DEFAULT_SESSION, base_url
+from realstack.services.fake_llm_files import ScenarioFile, refused
 
 ANSWER_WITHIN_S = 10.0
 
@@ -176,9 +177,14 @@ class Rule:
 
 
 class FakeLLM:
-    """One session of the fake LLM. Thread-safe. It ends with the test that it was lent to."""
+    """One session of the fake LLM. Thread-safe. It ends with the test that it was lent to.
 
-    def __init__(self, endpoint: Endpoint, session: str) -> None:
+    ``files`` are what it starts with, in place of what was handed to the server; None: those.
+
+    :raises FakeLLMError: the fake does not answer, or a file is wrong: the sentence names it and the line.
+    """
+
+    def __init__(self, endpoint: Endpoint, session: str, files: Sequence[ScenarioFile] | None = None) -> None:
         self.session = session
         self.endpoint = replace(endpoint, options={**endpoint.options, "session": session})
         self._base = base_url(endpoint)
@@ -186,7 +192,7 @@ class FakeLLM:
         self._connection: http.client.HTTPConnection | None = None
         self._rules = 0
         if session != DEFAULT_SESSION:
-            self._ask("POST", "/_fake/sessions", {"id": session})
+            self._ask("POST", "/_fake/sessions", {"id": session} | ({} if files is None else {"files": files}))
 
     def __repr__(self) -> str:
         return f"<FakeLLM session {self.session} at {self._base}>"
@@ -264,13 +270,7 @@ class FakeLLM:
         if status == http.client.NOT_FOUND and missing_ok:
             return None
         if status >= http.client.BAD_REQUEST:
-            try:
-                problems = json.loads(answer)["error"]["problems"]
-            except (ValueError, KeyError, TypeError):
-                problems = [answer.decode("utf-8", "replace")[:500]]
-            raise FakeLLMError(
-                f"the fake LLM refused {method} {path}: {'; '.join(problems)}", remedy="correct the rule."
-            )
+            raise refused(f"{method} {path}", answer)
         return json.loads(answer) if answer else None
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:

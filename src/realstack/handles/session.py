@@ -6,20 +6,21 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realstack import handles, registry
-from realstack.config import Settings, load_settings, past_proxy
-from realstack.environment import Environment, Event, attach, running_environment, why_not_attach
+from realstack.config import past_proxy
 from realstack.errors import RealstackError
 from realstack.handles.background import BackgroundLoop
 from realstack.handles.connections import ConnectionBudget
-from realstack.keeper import end, ensure_kept
-from realstack.model import FAKE_LLM, POSTGRES, REDIS, Endpoint
+from realstack.handles.lease import TestLease
+from realstack.handles.lending import Lenders, RedisStates
+from realstack.handles.opening import Opening, Shared, end_up, shared_name
+from realstack.known_state import scenario_files
+from realstack.model import FAKE_LLM, POSTGRES, Endpoint
+from realstack.running import Environment, Event
 
 if TYPE_CHECKING:
     from realstack.handles.database import Database
@@ -27,26 +28,12 @@ if TYPE_CHECKING:
     from realstack.handles.llm import FakeLLM
     from realstack.handles.pools import Pools
     from realstack.handles.redis import RedisDatabase
+    from realstack.services.fake_llm_files import ScenarioFile
     from realstack.state.changes import Changes
     from realstack.state.redis_changes import RedisChanges
     from realstack.state.redis_state import RedisState
 
 CHANGES_WITHIN_S = 5.0
-MOST_LENDERS = 6
-"""How many databases with seeds of single tests a process holds ready at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """Set for a worker of a pytest-xdist run: its workers share servers, which end with ``controller_pid``."""
-
-    run: str
-    controller_pid: int
-
-
-def up_name(settings: Settings) -> str:
-    """The record's name of the environment that `realstack up` keeps for this project."""
-    return f"up-{settings.project}"
 
 
 class Session:
@@ -72,26 +59,25 @@ class Session:
         self.worker = worker
         self.run_id = registry.new_run_id()
         self.name = attach_to or (shared_name(shared.run) if shared else f"session-{self.run_id}")
-        self._inherited = bool(attach_to)
         self.events: list[Event] = []
-        self._start = start
-        self._overrides = dict(overrides or {})
         self._shared = shared
+        self._opening = Opening(
+            self.name, start, dict(overrides or {}), self.events.append, shared, bool(attach_to), keep_failed
+        )
         self._lock = threading.RLock()
         self._loop = BackgroundLoop()
         self._environment: Environment | None = None
         self._failed: RealstackError | None = None
-        self._prove = prove
         self._keep_failed = keep_failed
-        self.started_up = ""
         self.kept: list[str] = []
-        self._lenders: dict[tuple[str, tuple[str, ...]], Lender] = {}
+        self._lenders = Lenders(self._loop, self.run_id, worker, prove=prove)
         self.notes: list[str] = []
         self._pools: Pools | None = None
-        self._redis: dict[tuple[str, ...], RedisState] = {}
+        self._redis = RedisStates(self.run_id, worker)
         self._redis_user = ""
+        self._scenario_files: tuple[ScenarioFile, ...] | None = None
         self._test: TestLease | None = None
-        self._tests = self._numbers = 0
+        self._tests = 0
 
     def __repr__(self) -> str:
         return f"<Session {self.worker} {self._environment or 'not started'}>"
@@ -100,6 +86,16 @@ class Session:
     def started(self) -> bool:
         """Whether an environment is there already."""
         return self._environment is not None
+
+    @property
+    def started_up(self) -> str:
+        """The name of the environment that was put up to keep databases of failed tests; empty if none was."""
+        return self._opening.started_up
+
+    @property
+    def why_not_up(self) -> str:
+        """Why what is up is not used; empty where nothing is up, or where it is used."""
+        return self._opening.why_not_up
 
     @property
     def environment(self) -> Environment:
@@ -112,7 +108,8 @@ class Session:
                 raise self._failed
             if self._environment is None:
                 try:
-                    self._environment = self._opened()
+                    os.environ.update(past_proxy(os.environ))  # the tests' own clients must reach loopback
+                    self._environment = self._opening.open(self._loop)
                 except RealstackError as problem:
                     self._failed = problem
                     raise
@@ -121,6 +118,8 @@ class Session:
     def summary(self) -> list[str]:
         """What runs where, why, how long it took, and how many connections the workers may open, a line each."""
         lines = self.environment.summary()
+        if self.why_not_up:
+            lines.insert(0, f"what is up is not used: {self.why_not_up}")
         if POSTGRES in self.environment.endpoints:
             lines.append(str(self._connections()))
         return lines
@@ -234,47 +233,22 @@ class Session:
 
     def redis_changes_of(self, lent: RedisDatabase, seeds: tuple[str, ...]) -> RedisChanges:
         """What differs in a lent Redis from its seed, for synchronous callers."""
-        state = self._redis[_from_root(self.environment.settings.root, seeds)]
-        return self._loop.run(asyncio.wait_for(state.changes(lent.endpoint), CHANGES_WITHIN_S))
+        changes = self._redis_of(seeds).changes(lent.endpoint)
+        return self._loop.run(asyncio.wait_for(changes, CHANGES_WITHIN_S))
 
     def _lender(self, wish: Wish) -> Lender:
-        from realstack.handles.isolation import lender_for
-
-        environment = self.environment
-        kind = "database" if wish.isolation == "database" else "in place"
         with self._lock:
-            key = (kind, wish.seeds)
-            if key not in self._lenders:
-                seeded = [each for each in self._lenders if each[1]]
-                if len(seeded) >= MOST_LENDERS:
-                    self._loop.run(self._lenders.pop(seeded[0]).close())
-                self._numbers += 1
-                worker = f"{self.worker}-{self._numbers}"
-                self._lenders[key] = self._loop.run(
-                    lender_for(wish, environment, worker, self.run_id, prove=self._prove)
-                )
-            else:
-                self._lenders[key] = self._lenders.pop(key)  # the latest used is the last to go
-            return self._lenders[key]
+            return self._lenders.of(wish, self.environment)
+
+    def _redis_of(self, seeds: tuple[str, ...]) -> RedisState:
+        with self._lock:
+            return self._redis.of(_from_root(self.environment.settings.root, seeds), self.environment)
 
     def lend_redis(self, seeds: tuple[str, ...] = ()) -> RedisDatabase:
         """A logical Redis database of this process's own, brought to its seed, with ``seeds`` (paths) on top."""
-        environment = self.environment
-        seeds = _from_root(environment.settings.root, seeds)
-        with self._lock:
-            if seeds not in self._redis:
-                from realstack.state.redis_state import RedisState
-
-                plan = environment.settings.redis
-                self._redis[seeds] = RedisState(
-                    environment.endpoint(REDIS),
-                    replace(plan, seed=(*plan.seed, *seeds)),
-                    f"{self.worker}-{len(self._redis)}" if seeds else self.worker,
-                    self.run_id,
-                )
         from realstack.handles.redis import RedisDatabase
 
-        state = self._redis[seeds]
+        state = self._redis_of(seeds)
         endpoint = self._loop.run(state.lend())
         self._tell_of_redis(state)
         return RedisDatabase(endpoint, lambda: self._loop.ask(state.changes(endpoint)))
@@ -289,8 +263,19 @@ class Session:
     def take_back_redis(self, lent: RedisDatabase, seeds: tuple[str, ...] = ()) -> None:
         """The end of :meth:`lend_redis`."""
         if self._environment is not None:
-            state = self._redis[_from_root(self._environment.settings.root, seeds)]
-            self._loop.run(state.give_back(lent.endpoint))
+            self._loop.run(self._redis_of(seeds).give_back(lent.endpoint))
+
+    def llm(self, name: str) -> FakeLLM:
+        """A session of the fake LLM of that name. It starts with the scenario files as this process found them."""
+        from realstack.handles.llm import FakeLLM
+
+        environment = self.environment
+        with self._lock:
+            if self._scenario_files is None:
+                self._scenario_files = scenario_files(environment.settings)
+        # What was put up may have been handed files that are not wanted any more.
+        files = self._scenario_files if self._scenario_files or environment.attached else None
+        return FakeLLM(environment.endpoint(FAKE_LLM), name, files)
 
     def close(self) -> None:
         """End the test in progress, drop what was lent, and end the environment if it is our own.
@@ -306,8 +291,8 @@ class Session:
                 except Exception as problem:  # noqa: BLE001 - the rest is to be ended too
                     problems.append(problem)
         finally:
-            self._lenders.clear()
-            self._redis.clear()
+            self._lenders.by_wish.clear()
+            self._redis.by_seeds.clear()
             self._environment = None
             self._loop.close()
             if self.started_up and not self.kept and self._shared is None:
@@ -321,46 +306,10 @@ class Session:
             self._pools = None
 
     def _lent_by(self) -> list[Lender | RedisState]:
-        return [*self._lenders.values(), *self._redis.values()]
+        return [*self._lenders.by_wish.values(), *self._redis.by_seeds.values()]
 
     def _end(self, lender: Lender | RedisState) -> None:
         self._loop.run(lender.close())
-
-    def _opened(self) -> Environment:
-        os.environ.update(past_proxy(os.environ))  # the tests' own clients must reach loopback
-        settings = load_settings(self._start, overrides=self._overrides)
-        if self._inherited and (inherited := registry.find(self.name)) is not None:
-            return self._loop.run(attach(settings, inherited))
-        record = registry.find(up_name(settings))
-        why_not = None
-        if record is not None and record.ready:
-            why_not = why_not_attach(settings, record)
-            if why_not is None:
-                return self._loop.run(attach(settings, record))
-        if self._keep_failed:
-            if why_not is not None:
-                raise RealstackError(
-                    f"databases of failed tests are to be kept, and what is up is of no use for that: {why_not}.",
-                    remedy="`realstack down`, then run the tests again.",
-                )
-            record, started = ensure_kept(
-                up_name(settings), settings, overrides=self._overrides, listen=self.events.append
-            )
-            self.started_up = record.name if started else ""
-            return self._loop.run(attach(settings, record))
-        if self._shared is not None:
-            return self._loop.run(attach(settings, self._kept(settings, self._shared.controller_pid)))
-        return self._loop.enter(running_environment(settings, name=self.name, listen=self.events.append))
-
-    def _kept(self, settings: Settings, controller_pid: int) -> registry.Record:
-        record, _ = ensure_kept(
-            self.name,
-            settings,
-            overrides=self._overrides,
-            serves_pid=controller_pid,
-            listen=self.events.append,
-        )
-        return record
 
 
 def _from_root(root: Path, sources: tuple[str, ...]) -> tuple[str, ...]:
@@ -369,150 +318,3 @@ def _from_root(root: Path, sources: tuple[str, ...]) -> tuple[str, ...]:
         os.path.relpath(source, root) if Path(source).is_absolute() and Path(source).is_relative_to(root) else source
         for source in sources
     )
-
-
-def end_up(name: str) -> None:
-    """End the environment of that name, which was started to keep databases of tests that failed, and keeps none."""
-    record = registry.find(name)
-    if record is not None:
-        end(record)
-
-
-def shared_name(run: str) -> str:
-    """The record's name of the environment that the workers of one pytest-xdist run share."""
-    return f"xdist-{run}"
-
-
-class TestLease:
-    """What one test holds: at most one database, one Redis and one session of the fake LLM, each at its first ask."""
-
-    __test__ = False  # not a test class, whatever pytest thinks of its name
-
-    def __init__(self, session: Session, name: str, ask: handles.TestAsk, keeps_if_failed: bool = False) -> None:
-        self.session = session
-        self.name = name
-        self.ask = ask
-        self._keeps_if_failed = keeps_if_failed
-        self._database: tuple[Database, Wish] | None = None
-        self._redis: RedisDatabase | None = None
-        self._llm: FakeLLM | None = None
-        self._log_marks: dict[str, int] = {}
-
-    def database(self) -> Database:
-        """The test's database, at the known state when first asked for."""
-        if self._database is None:
-            self.mark_logs()
-            wish = self.session.wish(self.ask.isolation, self.ask.seeds)
-            self._database = (self.session.lend_database(wish), wish)
-        return self._database[0]
-
-    def redis(self) -> RedisDatabase:
-        """The test's Redis, at its seed when first asked for."""
-        if self._redis is None:
-            self.mark_logs()
-            self._redis = self.session.lend_redis(self.ask.redis_seeds)
-        return self._redis
-
-    def llm(self) -> FakeLLM:
-        """The test's session of the fake LLM: its own rules, its own calls."""
-        if self._llm is None:
-            from realstack.handles.llm import FakeLLM
-
-            self.mark_logs()
-            self._llm = FakeLLM(self.session.environment.endpoint(FAKE_LLM), self.name)
-        return self._llm
-
-    def environ(self) -> dict[str, str]:
-        """The variables by which an application of its own process finds what this test holds."""
-        environment = self.session.environment
-        lent: dict[str, Endpoint] = {}
-        if POSTGRES in environment.endpoints:
-            lent[POSTGRES] = self.database().endpoint
-        if REDIS in environment.endpoints:
-            lent[REDIS] = self.redis().endpoint
-        if FAKE_LLM in environment.endpoints:
-            lent[FAKE_LLM] = self.llm().endpoint
-        return environment.environ(**lent)
-
-    def mark_logs(self) -> None:
-        """Remember where the services' logs stand, so that :meth:`report` shows this test's lines alone."""
-        environment = self.session.environment
-        if not self._log_marks:
-            self._log_marks = {name: len(environment.log_lines(name)) for name in environment.endpoints}
-
-    def report(self) -> list[tuple[str, str]]:
-        """Sections for a failing test's report: what it changed, the services' log lines, and its LLM calls."""
-        environment = self.session.environment
-        sections = self._changes()
-        for name, mark in self._log_marks.items():
-            lines = environment.log_lines(name, mark)
-            if lines:
-                sections.append((f"realstack: log of {name}", "\n".join(lines[-MOST_LOG_LINES:])))
-        if self._llm is not None and (calls := self._llm.calls):
-            sections.append(("realstack: LLM calls", "\n".join(str(call) for call in calls)))
-        return sections
-
-    def _changes(self) -> list[tuple[str, str]]:
-        sections = []
-        if self._database is not None and self._database[1].isolation != "transaction":
-            title = "realstack: what the test changed in the database"
-            sections.append((title, _told(lambda: self.session.changes_of(*self._database))))  # type: ignore[misc]
-        redis = self._redis
-        if redis is not None:
-            title = "realstack: what the test changed in Redis"
-            sections.append((title, _told(lambda: self.session.redis_changes_of(redis, self.ask.redis_seeds))))
-        return [(title, text) for title, text in sections if text]
-
-    def close(self, *, failed: bool = False) -> None:
-        """Close the handles, and give back what was lent.
-
-        :raises WroteInReadOnly: the test was to read only.
-        :raises NotAtKnownState: the reset did not bring its database back.
-        """
-        with ExitStack() as ends:  # each, though another fails
-            if self._database is not None:
-                ends.callback(self._give_back_database, *self._database, failed=failed)
-            if self._redis is not None:
-                ends.callback(self._give_back_redis, self._redis)
-            if self._llm is not None:
-                ends.callback(self._llm.close)
-
-    def _give_back_redis(self, redis: RedisDatabase) -> None:
-        redis.shut()
-        self.session.take_back_redis(redis, self.ask.redis_seeds)
-
-    def _give_back_database(self, database: Database, wish: Wish, *, failed: bool) -> None:
-        keep = failed and self._keeps_if_failed
-        said = self.session.take_back_database(database, wish, keep=keep)
-        if keep:
-            name = database.endpoint.database or ""
-            self.session.kept.append(name)
-            said.append(
-                f"its database is kept: {database.endpoint.safe_url}; look at it with "
-                f'psql "$(realstack state url {name})"'
-            )
-        self.session.notes += [f"{self.ask.name}: {sentence}" for sentence in said]
-
-
-def _told(ask: Callable[[], Changes | RedisChanges]) -> str:
-    """A short table; a failing test's report must not fail for want of it."""
-    try:
-        changes = ask()
-    except TimeoutError:
-        return "not known: a transaction of the test's is in the way"
-    except Exception as problem:  # noqa: BLE001 - the report's other sections are to be read all the same
-        return f"not known: {type(problem).__name__}: {problem}"
-    return changes.text() if changes else ""
-
-
-MOST_LOG_LINES = 60
-
-
-def llm_endpoint(endpoint: Endpoint, session: str) -> Endpoint:
-    """The endpoint as seen by one session of the fake LLM."""
-    return replace(endpoint, options={**endpoint.options, "session": session})
-
-
-def worker_name() -> str:
-    """This process's name among the workers of a pytest-xdist run, or ``main``."""
-    return os.environ.get("PYTEST_XDIST_WORKER", "main")

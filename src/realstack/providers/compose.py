@@ -28,13 +28,13 @@ from realstack.errors import (
 from realstack.model import Address, Run, ServiceSpec, tail
 from realstack.providers import docker_engine
 from realstack.providers.docker_api import Api, Container
+from realstack.providers.docker_builds import BUILD_LABEL, NO_BUILDER, build_failed, needs_build
 from realstack.providers.docker_container import Contained, end_of, host_port_of, refusal
 from realstack.providers.docker_engine import COMPOSE_PROJECT_LABEL, SERVICE_LABEL, log_of
-from realstack.providers.docker_images import BUILD_LABEL, build_failed, needs_build
+from realstack.providers.docker_programs import GET_COMPOSE, why_no_compose
 
 COMPOSE_SERVICE_LABEL = "com.docker.compose.service"
 UP_WITHIN_S = 600.0
-_VERSION_WITHIN_S = 10.0
 _LOOKS_AFTER_A_CUT = 3
 _LOOK_AGAIN_AFTER_S = 0.3
 
@@ -70,25 +70,9 @@ class Compose:
 
 
 def _require_compose() -> None:
-    try:
-        asked = subprocess.run(
-            ["docker", "compose", "version", "--short"],
-            capture_output=True,
-            text=True,
-            timeout=_VERSION_WITHIN_S,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        problem = "" if asked.returncode == 0 else asked.stderr.strip().partition("\n")[0] or "it failed"
-    except FileNotFoundError:
-        problem = "there is no command `docker`"
-    except subprocess.TimeoutExpired:
-        problem = f"it did not answer within {_VERSION_WITHIN_S:g} s"
-    if problem:
+    if (problem := why_no_compose()) is not None:
         raise ProviderUnavailable(
-            f"`docker compose` cannot be used: {problem}.",
-            remedy="install Compose v2 (the package docker-compose-plugin, docker-compose-v2 or docker-compose), "
-            "or choose the provider 'containers', which needs none.",
+            f"{problem}.", remedy=f"{GET_COMPOSE}, or choose the provider 'containers', which needs none."
         )
 
 
@@ -138,7 +122,7 @@ class _Up:
         """The hash that each built image is to carry, and whether any is to be built now."""
         digests: dict[str, str] = {}
         is_stale = False
-        for spec in self._with_dependencies(specs):
+        for spec in self.project.with_dependencies(specs):
             if spec.build is not None and not any(key.startswith("build.") for key in spec.unsupported):
                 stale, digest = needs_build(self.api, spec, spec.build)
                 digests[spec.compose_name] = digest or "unknown"
@@ -146,17 +130,6 @@ class _Up:
             elif spec.build is not None:
                 is_stale = True  # only Compose knows what goes into it
         return digests, is_stale
-
-    def _with_dependencies(self, specs: Sequence[ServiceSpec]) -> list[ServiceSpec]:
-        by_name = {spec.compose_name: spec for spec in self.project.services}
-        found: dict[str, ServiceSpec] = {}
-        waiting = [spec.compose_name for spec in specs]
-        while waiting:
-            name = waiting.pop()
-            if name in by_name and name not in found:
-                found[name] = by_name[name]
-                waiting += [dependency.service for dependency in by_name[name].depends_on]
-        return list(found.values())
 
     def _compose(self, override: Path) -> list[str]:
         folder = self.project.path.parent
@@ -252,7 +225,8 @@ def explained(
             details=tail(lines, 8)[:-1],
             remedy="correct the file; `docker compose config` checks it.",
         )
-    if _BUILD.search(output) and (built := next((one for one in specs if one.build), None)) and built.build:
+    built = next((one for one in specs if one.build), None)
+    if built is not None and built.build and (_BUILD.search(output) or NO_BUILDER.search(output)):
         return build_failed(built, built.build, "\n".join(lines), after_s)
     if _NOT_TO_BE_HAD.search(output):
         return ImageUnavailable(

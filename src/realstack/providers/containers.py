@@ -17,10 +17,11 @@ from realstack.providers import docker_engine
 from realstack.providers.completion import all_to_their_end
 from realstack.providers.docker_api import Api, Container, RefusedError
 from realstack.providers.docker_baked import ensure_baked
+from realstack.providers.docker_builds import StoppedError, tag_of
 from realstack.providers.docker_config import container_config, published
 from realstack.providers.docker_container import LOOK_EVERY_S, Contained, end_of, host_port_of, refusal
 from realstack.providers.docker_engine import SERVICE_LABEL, log_of
-from realstack.providers.docker_images import StoppedError, ensure_image, tag_of
+from realstack.providers.docker_images import ensure_image
 
 Result = TypeVar("Result")
 

@@ -87,6 +87,13 @@ def can_run(specs: Sequence[ServiceSpec]) -> str | None:
     return missing_images(engine, specs)
 
 
+def why_not_buildable(specs: Sequence[ServiceSpec]) -> str | None:
+    """Why an image of these that must be built cannot be, or None. Asks the engine, and programs only where it must."""
+    from realstack.providers.docker_builds import why_not_buildable
+
+    return why_not_buildable(find_engine(), specs)
+
+
 @contextlib.contextmanager
 def api_of(engine: Engine) -> Iterator[Api]:
     """Calls to ``engine``; what they hold is given back on exit."""

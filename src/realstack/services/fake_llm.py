@@ -38,7 +38,7 @@ class FakeLLM:
     async def probe(self, endpoint: Endpoint) -> Endpoint:
         """GET its health and read ``{"status": "ok", "version": …}``."""
         # Written out here because importing an HTTP client costs several times the whole exchange.
-        status, body = await _get(endpoint, endpoint.options.get("path", "") + _HEALTH)
+        status, body = await exchange(endpoint, "GET", _HEALTH)
         if status != 200:
             raise ConnectionError(f"{_HEALTH} answered {status}: {body[:200]!r}")
         health = json.loads(body)
@@ -62,7 +62,7 @@ class FakeLLM:
         """``python -m fake_llm`` by this interpreter."""
         from realstack.services.fake_llm_local import FakeLLMRecipe
 
-        return FakeLLMRecipe(spec)
+        return FakeLLMRecipe()
 
 
 def base_url(endpoint: Endpoint) -> str:
@@ -70,21 +70,26 @@ def base_url(endpoint: Endpoint) -> str:
     return str(endpoint.url) + endpoint.options.get("path", "")
 
 
-async def _get(endpoint: Endpoint, path: str) -> tuple[int, bytes]:
-    """One GET by HTTP/1.0, which has no chunks and closes after the answer."""
+async def exchange(endpoint: Endpoint, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+    """One request by HTTP/1.0, which has no chunks and closes after the answer: status and body.
+
+    :raises OSError: there is no answer, or none that is HTTP.
+    """
     reader, writer = await asyncio.open_connection(
         endpoint.host, endpoint.port, ssl=True if endpoint.scheme == "https" else None
     )
     try:
-        request = f"GET {path} HTTP/1.0\r\nHost: {endpoint.host}:{endpoint.port}\r\nConnection: close\r\n\r\n"
-        writer.write(request.encode("ascii"))
+        head = f"{method} {endpoint.options.get('path', '')}{path} HTTP/1.0\r\n"
+        head += f"Host: {endpoint.host}:{endpoint.port}\r\nConnection: close\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
+        writer.write(f"{head}\r\n".encode("ascii") + body)
         answer = await reader.read(_MAX_ANSWER_BYTES)
         while more := await reader.read(_MAX_ANSWER_BYTES):
             answer += more
     finally:
         writer.close()
-    head, _, body = answer.partition(b"\r\n\r\n")
-    words = head.split(None, 2)
+    before, _, answered = answer.partition(b"\r\n\r\n")
+    words = before.split(None, 2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
         raise ConnectionError(f"not an HTTP answer: {answer[:80]!r}")
-    return int(words[1]), body
+    return int(words[1]), answered

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from signal import SIGTERM
 
-from realstack.errors import SettingsError
 from realstack.model import Run, ServiceSpec
 from realstack.providers.base import Launch
 from realstack.providers.ports import listening_socket
@@ -21,9 +19,6 @@ _PACKAGE = "fake_llm"
 
 class FakeLLMRecipe:
     """Starts ``python -m fake_llm`` on a socket that listens already, so that no request is ever refused."""
-
-    def __init__(self, spec: ServiceSpec) -> None:
-        self._scenarios = _paths(spec)
 
     def unavailable(self) -> str | None:
         """Only if this installation lost the package."""
@@ -37,30 +32,16 @@ class FakeLLMRecipe:
 
     def prepare(self, spec: ServiceSpec, folder: Path, run: Run, port: int) -> Launch:
         """Listen, and hand the socket over."""
-        for path in self._scenarios:
-            if not path.exists():
-                raise SettingsError(
-                    f"Service {spec.name!r}: there is no scenario file {path}.",
-                    remedy="mend the path in x-realstack: scenarios.",
-                )
         listener = listening_socket(port)
-        options = [word for path in self._scenarios for word in ("--scenarios", str(path))]
         descriptor = listener.detach()
         address = ["--host", "127.0.0.1", "--port", str(port), "--fd", str(descriptor)]
         return Launch(
-            argv=(sys.executable, "-m", _PACKAGE, *address, *options),
+            argv=(sys.executable, "-m", _PACKAGE, *address),
             environment=_environment(),
             cwd=folder,
             stop_signals=((SIGTERM, 1.0),),
             inherit_fds=(descriptor,),
         )
-
-
-def _paths(spec: ServiceSpec) -> tuple[Path, ...]:
-    """``scenarios`` of the x-realstack block: one path or a list, made absolute by who read the file."""
-    given = spec.extra.get("scenarios") or ()
-    listed: Sequence[str] = (given,) if isinstance(given, str) else given
-    return tuple(Path(path).absolute() for path in listed)
 
 
 def _package_folder() -> Path | None:

@@ -160,6 +160,36 @@ def test_a_created_session_is_new_and_a_deleted_one_is_gone(server: FakeServer, 
     assert len(control.post("/_fake/sessions").json()["id"]) == 16
 
 
+def test_files_are_handed_to_all_later_sessions_or_to_one(own_server: FakeServer) -> None:
+    def file(words: str) -> dict[str, str]:
+        return {"name": "flows/hello.yaml", "text": f"scenarios:\n  - match: {{user: hello}}\n    reply: {words}\n"}
+
+    with httpx.Client(base_url=own_server.url, timeout=30, trust_env=False) as control:
+        assert words(ask(own_server.url, "sk-realstack-early")) != "all"
+        handed = control.put("/_fake/files", json={"files": [file("all")]})
+        assert (handed.status_code, handed.json()) == (200, {"scenarios": ["hello-1"]})
+        control.post("/_fake/sessions", json={"id": "one", "files": [file("one")]})
+        control.post("/_fake/sessions", json={"id": "bare", "files": []})
+        said = {name: words(ask(own_server.url, f"sk-realstack-{name}")) for name in ("early", "late", "one", "bare")}
+        assert (said["late"], said["one"]) == ("all", "one")
+        assert not {said["early"], said["bare"]} & {"all", "one"}
+
+        control.post("/_fake/sessions/one/reset")
+        assert words(ask(own_server.url, "sk-realstack-one")) == "one"
+
+
+@pytest.mark.parametrize(("method", "path"), [("PUT", "/_fake/files"), ("POST", "/_fake/sessions")])
+def test_a_wrong_file_is_refused_with_name_and_line_and_changes_nothing(
+    control: httpx.Client, method: str, path: str
+) -> None:
+    files = [{"name": "a.yaml", "text": "- reply: [\n"}, {"name": "b.yaml", "text": "\n- match: {usr: x}\n  reply: a"}]
+    refused = control.request(method, path, json={"files": files})
+    assert refused.status_code == 422
+    problems = refused.json()["error"]["problems"]
+    assert problems[0].startswith("a.yaml:2: not YAML")
+    assert problems[1] == "b.yaml:2: scenarios[0].match.usr: unknown key 'usr', did you mean 'user'?"
+
+
 def test_a_fault_switch_comes_before_scenarios_and_can_be_switched_off(session: Session) -> None:
     session.add({"reply": "fine"})
     session.call("PUT", "/fault", json={"fault": {"kind": "status", "status": 503}})

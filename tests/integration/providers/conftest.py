@@ -28,6 +28,11 @@ def why_no_docker() -> str | None:
 @pytest.fixture
 def docker() -> None:
     """Skip where Docker cannot run the services; with REALSTACK_REQUIRE_DOCKER=1 that is a failure."""
+    require_docker()
+
+
+def require_docker() -> None:
+    """What the fixture does, for a test that needs Docker for some of its parameters only."""
     problem = why_no_docker()
     if problem and os.environ.get("REALSTACK_REQUIRE_DOCKER") == "1":
         pytest.fail(f"REALSTACK_REQUIRE_DOCKER=1, and {problem}")

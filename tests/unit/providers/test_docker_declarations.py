@@ -21,8 +21,8 @@ from realstack.model import Build, Dependency, HealthCheck, Port, Run, ServiceSp
 from realstack.providers.compose import explained, override_of
 from realstack.providers.containers import refuse_unsupported
 from realstack.providers.docker_address import Engine
+from realstack.providers.docker_builds import base_images, context_hash
 from realstack.providers.docker_config import container_config, in_bytes, published, published_ports
-from realstack.providers.docker_images import base_images, context_hash
 
 SPEC = ServiceSpec("postgres", "postgres", "db", 5432, image="postgres:17")
 RUN = Run("r0123456789", Path("/nowhere"), 1, 2.0, "tests")
@@ -187,6 +187,7 @@ def test_the_hash_of_a_build_follows_contents_and_arguments_and_not_what_is_igno
             "realstack-app",
         ),
         (["#5 ERROR: process did not complete", "failed to solve: exit code: 1"], ServiceStartFailed, "'build'"),
+        (["compose build requires buildx 0.17.0 or later"], ServiceStartFailed, "its buildx component"),
         (["write /x: no space left on device"], ServiceStartFailed, "'disk'"),
         (["something new"], ServiceStartFailed, "something new"),
         ([], ServiceStartFailed, "it said nothing"),

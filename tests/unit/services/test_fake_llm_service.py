@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from realstack.errors import SettingsError
 from realstack.model import Address, Endpoint, Run, Secret, ServiceSpec
 from realstack.services.fake_llm import FakeLLM
 from realstack.services.fake_llm_local import FakeLLMRecipe
@@ -84,8 +83,8 @@ class TestRecipe:
         with socket.create_server(("127.0.0.1", 0)) as free:
             return int(free.getsockname()[1])
 
-    def launched(self, port: int, tmp_path: Path, **extra: object) -> tuple[list[str], dict[str, str]]:
-        launch = FakeLLMRecipe(spec(**extra)).prepare(spec(), tmp_path, RUN, port)
+    def launched(self, port: int, tmp_path: Path) -> tuple[list[str], dict[str, str]]:
+        launch = FakeLLMRecipe().prepare(spec(), tmp_path, RUN, port)
         with socket.socket(fileno=launch.inherit_fds[0]):
             # It listens before the process is there: no first request is refused.
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
@@ -95,19 +94,7 @@ class TestRecipe:
     def test_it_is_this_interpreter_on_a_socket_that_listens(self, port: int, tmp_path: Path) -> None:
         argv, environment = self.launched(port, tmp_path)
         assert argv[:3] == [sys.executable, "-m", "fake_llm"]
-        assert "--scenarios" not in argv
         assert "PYTHONDONTWRITEBYTECODE" not in environment
-
-    @pytest.mark.parametrize("form", [str, lambda path: [str(path)]])
-    def test_scenarios_are_handed_on(self, port: int, tmp_path: Path, form: Callable[[Path], object]) -> None:
-        file = tmp_path / "triage.yaml"
-        file.touch()
-        argv, _ = self.launched(port, tmp_path, scenarios=form(file))
-        assert argv[argv.index("--scenarios") + 1] == str(file)
-
-    def test_a_missing_scenario_file_is_named(self, port: int, tmp_path: Path) -> None:
-        with pytest.raises(SettingsError, match=r"no scenario file .*none\.yaml"):
-            FakeLLMRecipe(spec(scenarios=[str(tmp_path / "none.yaml")])).prepare(spec(), tmp_path, RUN, port)
 
     def test_byte_code_is_cached_where_it_shall_not_lie_beside_the_sources(
         self, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
