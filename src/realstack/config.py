@@ -154,8 +154,9 @@ def load_settings(
     where, raw = _read_pyproject(root)
     table: _Table = _read(_Table, raw, where)
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
-    provider, set_by = _one_of(PROVIDER_NAMES, "provider", table.provider, where, raw, given, environ)
-    isolation, _ = _one_of(ISOLATIONS, "isolation", table.isolation, where, raw, given, environ)
+    said = _Said(given, environ, where, raw)
+    provider, set_by = said.one_of(PROVIDER_NAMES, "provider", table.provider)
+    isolation, _ = said.one_of(ISOLATIONS, "isolation", table.isolation)
     compose_file = given.get("compose_file") or environ.get("REALSTACK_COMPOSE_FILE") or table.compose_file
     services = given.get("services") or _words(environ.get("REALSTACK_SERVICES")) or table.services
     settings = Settings(
@@ -294,30 +295,32 @@ def _typed(default: Any, value: Any, where: str, key: str) -> Any:
     return float(value) if isinstance(default, float) else value
 
 
-def _one_of(
-    known: Sequence[str],
-    key: str,
-    in_table: str,
-    where: str,
-    raw: Mapping[str, Any],
-    given: Mapping[str, Any],
-    environ: Mapping[str, str],
-) -> tuple[str, str]:
-    """The word that was chosen, and what chose it."""
-    variable = f"REALSTACK_{key.upper()}"
-    if key in given:
-        word, set_by = str(given[key]), "the command line"
-    elif environ.get(variable):
-        word, set_by = environ[variable], variable
-    else:
-        word, set_by = in_table, f"[tool.realstack] {key}" if key in raw else "default"
-    if word not in known:
-        place = f"{where}: {set_by}" if key in raw and set_by.startswith("[") else set_by
-        raise SettingsError(
-            f"{place} names the unknown {key} {word!r}.",
-            remedy=_nearest(word, known) or f"choose one of {', '.join(known)}.",
-        )
-    return word, set_by
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """Who may say what a setting is: arguments or the command line, variables, the file ``where`` with its ``raw``."""
+
+    given: Mapping[str, Any]
+    environ: Mapping[str, str]
+    where: str
+    raw: Mapping[str, Any]
+
+    def one_of(self, known: Sequence[str], key: str, in_table: str) -> tuple[str, str]:
+        """The word that was chosen, and what chose it."""
+        variable, place = f"REALSTACK_{key.upper()}", ""
+        if key in self.given:
+            word, set_by = str(self.given[key]), "the command line"
+        elif self.environ.get(variable):
+            word, set_by = self.environ[variable], variable
+        elif key in self.raw:
+            word, set_by, place = in_table, f"[tool.realstack] {key}", f"{self.where}: "
+        else:
+            word, set_by = in_table, "default"
+        if word not in known:
+            raise SettingsError(
+                f"{place}{set_by} names the unknown {key} {word!r}.",
+                remedy=_nearest(word, known) or f"choose one of {', '.join(known)}.",
+            )
+        return word, set_by
 
 
 def _compose(root: Path, named: str, environ: Mapping[str, str]) -> ComposeProject:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -222,8 +222,7 @@ async def running_environment(
     run = _new_run(settings)
     environment = Environment(settings, run)
     record = registry.Record(run, name=name)
-    registry.write(record)
-    watchdog = Watchdog(run)
+    watchdog = _watched(record)
     try:
         async with AsyncExitStack() as stack:
             start = Start(environment, stack, listen)
@@ -532,10 +531,28 @@ def first_cause(error: BaseException) -> BaseException:
 
 def _new_run(settings: Settings) -> Run:
     run_id = registry.new_run_id()
-    folder = data_folder() / f"realstack-{run_id}"
-    folder.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700)
+    try:
+        folder = data_folder() / f"realstack-{run_id}"
+        folder.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700)
+    except OSError as problem:
+        raise RealstackError(
+            f"the run has no place for its data: {problem}.",
+            remedy="let TMPDIR name a folder that can be written and has room.",
+        ) from problem
     own = psutil.Process()
     return Run(run_id, folder, own.pid, own.create_time(), settings.project)
+
+
+def _watched(record: registry.Record) -> Watchdog:
+    """Write the run down and have it watched; where that fails, nothing is left of it."""
+    try:
+        registry.write(record)
+        return Watchdog(record.run)
+    except BaseException:
+        shutil.rmtree(record.run.folder, ignore_errors=True)
+        with suppress(RealstackError, OSError):
+            registry.forget(record.run.run_id)
+        raise
 
 
 def data_folder() -> Path:

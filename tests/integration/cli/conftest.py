@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from realstack import registry
+from tests.integration.cli.leftovers import looked_for
 
 COMPOSE = """
 services:
@@ -79,7 +80,11 @@ class Shop:
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    """A project whose environment, if one is up at the end, is taken down; nothing may be left then."""
+    """A project whose environment, if one is up at the end, is taken down; nothing may be left then.
+
+    That is no record, no folder of a run and no process of one.
+    """
+    left = looked_for()
     project = tmp_path / "shop"
     project.mkdir()
     monkeypatch.setenv("REALSTACK_HOME", str(tmp_path / "home"))
@@ -89,3 +94,4 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     made.write("pyproject.toml", SETTINGS)
     made.call("down")
     assert list(registry.records()) == []
+    assert left() == []
