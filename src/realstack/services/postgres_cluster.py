@@ -128,10 +128,19 @@ class ClusterMaker:
 
     def _set_up_login(self, cluster: Path) -> None:
         """Password and database by the single-user server: no port is open before the password is set."""
-        user, database = quoted(self.login.user), self.login.database
+        database = self.login.database
+        try:
+            user, owned = quoted(self.login.user), quoted(database)
+        except ValueError as problem:
+            raise ServiceStartFailed(
+                self.service,
+                "prepare",
+                problem=f"POSTGRES_USER or POSTGRES_DB is {problem}",
+                remedy="take that out of the declaration's environment.",
+            ) from problem
         statements = [f"ALTER ROLE {user} PASSWORD '{scram_verifier(self.login.password)}'"]
         if database not in ("postgres", "template0", "template1"):
-            statements.append(f"CREATE DATABASE {quoted(database)} OWNER {user}")
+            statements.append(f"CREATE DATABASE {owned} OWNER {user}")
         command = [str(self.binaries.postgres), "--single", "-F", "-D", str(cluster), "postgres"]
         done = self._run(command, "".join(f"{statement}\n" for statement in statements))
         if done.returncode != 0 or re.search(r"\b(ERROR|FATAL|PANIC):", done.stderr):

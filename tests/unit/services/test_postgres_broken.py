@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -127,6 +128,12 @@ def test_a_lock_that_nobody_gives_back_is_told(tmp_path: Path, monkeypatch: pyte
     with FileLock(lock), pytest.raises(ServiceStartFailed, match=r"making the same cluster for 0\.2 s") as caught:
         maker.lay_out(tmp_path / "data", tmp_path)
     assert str(lock) in caught.value.remedy
+
+
+def test_a_user_that_no_single_line_can_name_is_told(tmp_path: Path) -> None:
+    maker = replace(_maker(installed(tmp_path / "bin", "echo 17.2"), tmp_path), login=Login("a\nb", Secret("w"), "b"))
+    with pytest.raises(ServiceStartFailed, match="POSTGRES_USER or POSTGRES_DB is a name with a line break"):
+        maker.lay_out(tmp_path / "data", tmp_path)
 
 
 def _named(folder: Path) -> ServiceSpec:
