@@ -22,6 +22,7 @@ from realstack.errors import NotOurs, ProviderUnavailable, RealstackError
 from realstack.model import FAKE_LLM, POSTGRES, REDIS, Choice, Endpoint, Run, Secret, ServiceSpec
 from realstack.providers import PROVIDERS
 from realstack.providers.base import Provider, Recipe, Running
+from realstack.providers.external import credentials_refused, variable_for
 from realstack.readiness import until_ready
 from realstack.services import service
 from realstack.watchdog import Watchdog
@@ -343,8 +344,7 @@ def choose(settings: Settings) -> dict[str, Choice]:
     rest: list[ServiceSpec] = []
     for spec in settings.specs:
         if spec.name in settings.addresses and settings.provider in ("auto", "external"):
-            variable = f"REALSTACK_{spec.name.upper().replace('-', '_')}_URL"
-            choices[spec.name] = Choice("external", f"{variable} gives its address")
+            choices[spec.name] = Choice("external", f"{variable_for(spec.name)} gives its address")
         else:
             rest.append(spec)
     if rest:
@@ -394,7 +394,7 @@ def _beside_external(specs: list[ServiceSpec]) -> Choice:
     """With given addresses the fake LLM may still be ours to start; a database never is."""
     missing = [spec.name for spec in specs if spec.kind != FAKE_LLM]
     if missing:
-        variables = [f"REALSTACK_{name.upper().replace('-', '_')}_URL" for name in missing]
+        variables = [variable_for(name) for name in missing]
         raise ProviderUnavailable(
             f"the provider is 'external', but no address is given for {', '.join(missing)}.",
             remedy=f"set {' and '.join(variables)}, or take them out of [tool.realstack] services.",
@@ -453,17 +453,20 @@ async def _ready_and_seeded(start: Start, spec: ServiceSpec) -> None:
     environment, running = start.environment, start.environment.running[spec.name]
     kind = service(spec.kind)
     endpoint = kind.endpoint(spec, running.address, environment.choices[spec.name].value)
+    is_given = endpoint.provider == "external"
     endpoint = await until_ready(
         spec.name,
         lambda: kind.probe(endpoint),
         within_s=environment.settings.ready_within_s,
         died=running.died,
         log=running.log_lines,
+        final=lambda problem: credentials_refused(spec.name, problem) if is_given and kind.refuses(problem) else None,
+        remedy=f"correct {variable_for(spec.name)}, or start what it leads to." if is_given else "",
     )
     environment.endpoints[spec.name] = endpoint
     environment.timings[f"{spec.name} ready"] = start.seconds()
     start.say("ready", spec.name, f"{endpoint.version or ''} at {endpoint.host}:{endpoint.port}")
-    if endpoint.provider == "external":
+    if is_given:
         await _assert_disposable(environment.settings, endpoint)
     if spec.name == POSTGRES:
         template = await _known_state(environment, endpoint)

@@ -68,8 +68,10 @@ def _alone(name: str) -> Iterator[None]:
     from filelock import FileLock
 
     folder = registry.runs_folder()
-    lock = FileLock(folder / f"{name}.lock")
+    place = folder / f"{name}.lock"
+    lock = FileLock(place)
     try:
+        place.touch(mode=0o600)  # the lock's own first step, but it tries again for ever where that cannot be
         lock.acquire()
     except OSError as problem:
         raise registry.unusable(folder, problem) from problem

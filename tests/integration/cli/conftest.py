@@ -74,7 +74,11 @@ class Shop:
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command to its end."""
         with self.start(*arguments) as process:
-            out, err = process.communicate(timeout=120)
+            try:
+                out, err = process.communicate(timeout=120)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
