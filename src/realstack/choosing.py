@@ -11,6 +11,7 @@ from realstack.errors import ProviderUnavailable
 from realstack.model import FAKE_LLM, POSTGRES, Choice, ServiceSpec
 from realstack.providers import PROVIDERS
 from realstack.providers.base import Provider, Recipe
+from realstack.providers.external import variable_for
 from realstack.services import service
 
 
@@ -23,8 +24,7 @@ def choose(settings: Settings) -> dict[str, Choice]:
     rest: list[ServiceSpec] = []
     for spec in settings.specs:
         if spec.name in settings.addresses and settings.provider in ("auto", "external"):
-            variable = f"REALSTACK_{spec.name.upper().replace('-', '_')}_URL"
-            choices[spec.name] = Choice("external", f"{variable} gives its address")
+            choices[spec.name] = Choice("external", f"{variable_for(spec.name)} gives its address")
         else:
             rest.append(spec)
     if rest:
@@ -104,7 +104,7 @@ def _beside_external(specs: list[ServiceSpec]) -> Choice:
     """With given addresses the fake LLM may still be ours to start; a database never is."""
     missing = [spec.name for spec in specs if spec.kind != FAKE_LLM]
     if missing:
-        variables = [f"REALSTACK_{name.upper().replace('-', '_')}_URL" for name in missing]
+        variables = [variable_for(name) for name in missing]
         raise ProviderUnavailable(
             f"the provider is 'external', but no address is given for {', '.join(missing)}.",
             remedy=f"set {' and '.join(variables)}, or take them out of [tool.realstack] services.",

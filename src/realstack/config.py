@@ -11,8 +11,8 @@ import hashlib
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from realstack.compose_file import ComposeProject, read_compose_file
 from realstack.errors import SettingsError
 from realstack.model import (
     FAKE_LLM,
+    ISOLATIONS,
     POSTGRES,
     PROVIDER_NAMES,
     REDIS,
@@ -145,7 +146,7 @@ def load_settings(
     """Read the settings that hold for the folder ``start`` (default: the current one).
 
     ``overrides`` come from arguments or the command line: ``provider``, ``compose_file``, ``services``,
-    ``ready_within_s``. None as a value means "not given".
+    ``isolation``, ``ready_within_s``. None as a value means "not given".
 
     :raises SettingsError: a key, a type or a value is wrong; the sentence names file and key.
     :raises ComposeFileError: the compose file cannot be used.
@@ -155,7 +156,9 @@ def load_settings(
     where, raw = _read_pyproject(root)
     table: _Table = _read(_Table, raw, where)
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
-    provider, set_by = _provider(table, raw, given, environ)
+    said = _Said(given, environ, where, raw)
+    provider, set_by = said.one_of(PROVIDER_NAMES, "provider", table.provider)
+    isolation, _ = said.one_of(ISOLATIONS, "isolation", table.isolation)
     named = named_for_run(given, environ)
     services = named.get("services") or table.services
     compose = _compose(root, str(named.get("compose_file") or table.compose_file), environ)
@@ -166,7 +169,7 @@ def load_settings(
         provider=provider,
         provider_set_by=set_by,
         services=tuple(services),
-        isolation=str(given.get("isolation") or environ.get("REALSTACK_ISOLATION") or table.isolation),
+        isolation=isolation,
         ready_within_s=_seconds("ready_within_s", given, environ, table.ready_within_s),
         pull_within_s=_seconds("pull_within_s", given, environ, table.pull_within_s),
         postgres=PostgresPlan(
@@ -176,16 +179,19 @@ def load_settings(
         scenarios=tuple(_existing(root / path, where) for path in table.fake_llm.scenarios),
         postgres_bin=root / table.postgres.bin if table.postgres.bin else None,
         environ=table.environ,
-        addresses=_addresses(services, environ),
-        disposable=_disposable(table, environ),
         mask=table.seed.mask,
         unmasked=table.seed.unmasked,
         not_captured=table.seed.exclude,
         mask_salt=Secret(environ["REALSTACK_MASK_SALT"]) if environ.get("REALSTACK_MASK_SALT") else None,
         overrides={**named, "compose_file": str(compose.path)} if "compose_file" in named else named,
     )
-    _ = settings.specs  # an unknown service is an error now, not at the start
-    return settings
+    names = tuple(dict.fromkeys(spec.name for spec in settings.specs))  # an unknown service is an error now
+    return replace(
+        settings,
+        services=names,
+        addresses=_addresses(names, environ),
+        disposable=_disposable(table, settings.compose.services, environ),
+    )
 
 
 def named_for_run(overrides: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -303,21 +309,32 @@ def _typed(default: Any, value: Any, where: str, key: str) -> Any:
     return float(value) if isinstance(default, float) else value
 
 
-def _provider(
-    table: _Table, raw: Mapping[str, Any], given: Mapping[str, Any], environ: Mapping[str, str]
-) -> tuple[str, str]:
-    if "provider" in given:
-        name, set_by = str(given["provider"]), "the command line"
-    elif environ.get("REALSTACK_PROVIDER"):
-        name, set_by = environ["REALSTACK_PROVIDER"], "REALSTACK_PROVIDER"
-    else:
-        name, set_by = table.provider, "[tool.realstack] provider" if "provider" in raw else "default"
-    if name not in PROVIDER_NAMES:
-        raise SettingsError(
-            f"{set_by} names the unknown provider {name!r}.",
-            remedy=_nearest(name, PROVIDER_NAMES) or f"choose one of {', '.join(PROVIDER_NAMES)}.",
-        )
-    return name, set_by
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """Who may say what a setting is: arguments or the command line, variables, the file ``where`` with its ``raw``."""
+
+    given: Mapping[str, Any]
+    environ: Mapping[str, str]
+    where: str
+    raw: Mapping[str, Any]
+
+    def one_of(self, known: Sequence[str], key: str, in_table: str) -> tuple[str, str]:
+        """The word that was chosen, and what chose it."""
+        variable, place = f"REALSTACK_{key.upper()}", ""
+        if key in self.given:
+            word, set_by = str(self.given[key]), "the command line"
+        elif self.environ.get(variable):
+            word, set_by = self.environ[variable], variable
+        elif key in self.raw:
+            word, set_by, place = in_table, f"[tool.realstack] {key}", f"{self.where}: "
+        else:
+            word, set_by = in_table, "default"
+        if word not in known:
+            raise SettingsError(
+                f"{place}{set_by} names the unknown {key} {word!r}.",
+                remedy=_nearest(word, known) or f"choose one of {', '.join(known)}.",
+            )
+        return word, set_by
 
 
 def _compose(root: Path, named: str, environ: Mapping[str, str]) -> ComposeProject:
@@ -361,9 +378,10 @@ def _addresses(services: Iterable[str], environ: Mapping[str, str]) -> dict[str,
     return {name: Secret(url) for name, url in found.items() if url}
 
 
-def _disposable(table: _Table, environ: Mapping[str, str]) -> frozenset[str]:
+def _disposable(table: _Table, specs: Iterable[ServiceSpec], environ: Mapping[str, str]) -> frozenset[str]:
+    names = {spec.compose_name: spec.name for spec in specs}
     declared = {name for name in (POSTGRES, REDIS) if getattr(table, name).disposable}
-    return frozenset(declared | set(_words(environ.get("REALSTACK_DISPOSABLE"))))
+    return frozenset(declared | {names.get(word, word) for word in _words(environ.get("REALSTACK_DISPOSABLE"))})
 
 
 def _words(text: str | None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +23,7 @@ from realstack.config import Settings
 from realstack.errors import NotOurs, RealstackError
 from realstack.known_state import known_template, scenario_files, standing
 from realstack.model import FAKE_LLM, POSTGRES, REDIS, Choice, Endpoint, Run, ServiceSpec
+from realstack.providers.external import credentials_refused, variable_for
 from realstack.readiness import until_ready
 from realstack.running import Environment, Event, Listener
 from realstack.services import service
@@ -124,8 +125,7 @@ async def running_environment(
     run = _new_run(settings)
     environment = Environment(settings, run)
     record = registry.Record(run, name=name)
-    registry.write(record)
-    watchdog = Watchdog(run)
+    watchdog = _watched(record)
     try:
         async with AsyncExitStack() as stack:
             start = Start(environment, stack, listen)
@@ -173,17 +173,20 @@ async def _ready_and_seeded(start: Start, spec: ServiceSpec) -> None:
     environment, running = start.environment, start.environment.running[spec.name]
     kind = service(spec.kind)
     endpoint = kind.endpoint(spec, running.address, environment.choices[spec.name].value)
+    is_given = endpoint.provider == "external"
     endpoint = await until_ready(
         spec.name,
         lambda: kind.probe(endpoint),
         within_s=environment.settings.ready_within_s,
         died=running.died,
         log=running.log_lines,
+        final=lambda problem: credentials_refused(spec.name, problem) if is_given and kind.refuses(problem) else None,
+        remedy=f"correct {variable_for(spec.name)}, or start what it leads to." if is_given else "",
     )
     environment.endpoints[spec.name] = endpoint
     environment.timings[f"{spec.name} ready"] = start.seconds()
     start.say("ready", spec.name, f"{endpoint.version or ''} at {endpoint.host}:{endpoint.port}")
-    if endpoint.provider == "external":
+    if is_given:
         await _assert_disposable(environment.settings, endpoint)
     elif spec.kind == FAKE_LLM and (files := scenario_files(environment.settings)):
         await hand_over(endpoint, files)  # for sessions that the application names; a test's is made with them
@@ -240,10 +243,28 @@ def first_cause(error: BaseException) -> BaseException:
 
 def _new_run(settings: Settings) -> Run:
     run_id = registry.new_run_id()
-    folder = data_folder() / f"realstack-{run_id}"
-    folder.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700)
+    try:
+        folder = data_folder() / f"realstack-{run_id}"
+        folder.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700)
+    except OSError as problem:
+        raise RealstackError(
+            f"the run has no place for its data: {problem}.",
+            remedy="let TMPDIR name a folder that can be written and has room.",
+        ) from problem
     own = psutil.Process()
     return Run(run_id, folder, own.pid, own.create_time(), settings.project)
+
+
+def _watched(record: registry.Record) -> Watchdog:
+    """Write the run down and have it watched; where that fails, nothing is left of it."""
+    try:
+        registry.write(record)
+        return Watchdog(record.run)
+    except BaseException:
+        shutil.rmtree(record.run.folder, ignore_errors=True)
+        with suppress(RealstackError, OSError):
+            registry.forget(record.run.run_id)
+        raise
 
 
 def data_folder() -> Path:

@@ -137,6 +137,12 @@ class NotAtKnownState(RealstackError):
     slug = "not-at-known-state"
 
 
+class HomeUnusable(RealstackError):
+    """The folder of realstack's own records cannot be made or written."""
+
+    slug = "home"
+
+
 class NoEnvironment(RealstackError):
     """A command needs a running environment, and there is none."""
 

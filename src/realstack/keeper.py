@@ -12,18 +12,21 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
 from realstack import registry
 from realstack.config import Settings, load_settings
-from realstack.environment import running_environment
-from realstack.errors import NoEnvironment, RealstackError
-from realstack.model import Run
+from realstack.environment import first_cause, running_environment
+from realstack.errors import HomeUnusable, NoEnvironment, RealstackError
+from realstack.model import Run, tail
 from realstack.running import Event, Listener
 
 LOOK_EVERY_S = 0.2
@@ -45,9 +48,7 @@ def ensure_kept(
 
     :raises RealstackError: it could not start; every caller gets the same error, and none tries again.
     """
-    from filelock import FileLock
-
-    with FileLock(registry.runs_folder() / f"{name}.lock"):
+    with _alone(name):
         record = registry.find(name)
         started = record is None
         if record is None:
@@ -60,6 +61,25 @@ def ensure_kept(
     if record.error:
         raise KeptError(record.error)
     return record, started
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """One process at a time."""
+    from filelock import FileLock
+
+    folder = registry.runs_folder()
+    place = folder / f"{name}.lock"
+    lock = FileLock(place)
+    try:
+        place.touch(mode=0o600)  # the lock's own first step, but it tries again for ever where that cannot be
+        lock.acquire()
+    except OSError as problem:
+        raise registry.unusable(folder, problem) from problem
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class KeptError(RealstackError):
@@ -86,32 +106,60 @@ def _spawn(
         "serves_pid": serves_pid,
         "serves_started": psutil.Process(serves_pid).create_time() if serves_pid else None,
     }
-    keeper = subprocess.Popen(
-        [sys.executable, "-m", "realstack.keeper", json.dumps(order)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        cwd=settings.root,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        text=True,
-    )
-    assert keeper.stdout is not None  # noqa: S101 - PIPE was asked for
-    error = ""
-    try:
-        with keeper.stdout:
-            for line in keeper.stdout:  # ends when the keeper closes it: ready, failed or dead
-                event = Event(*json.loads(line))
-                if event.stage == FAILED:
-                    error = event.text
-                else:
-                    listen(event)
-    except BaseException:
-        keeper.terminate()
-        keeper.wait(30)
-        raise
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        keeper = subprocess.Popen(
+            [sys.executable, "-m", "realstack.keeper", json.dumps(order)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            start_new_session=True,
+            cwd=settings.root,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            text=True,
+        )
+        try:
+            error = _heard(keeper, listen)
+        except BaseException:
+            keeper.terminate()
+            keeper.wait(30)
+            raise
+        if not error and registry.find(name) is None:
+            error = _last_words(keeper, said)
     keeper.returncode = 0  # it lives on; keep subprocess from warning about it
     return error
+
+
+def _heard(keeper: subprocess.Popen[str], listen: Listener) -> str:
+    """Pass on what the keeper tells until it is ready, has failed or is dead; its error, or ``""``."""
+    assert keeper.stdout is not None  # noqa: S101 - PIPE was asked for
+    error = ""
+    with keeper.stdout:
+        for line in keeper.stdout:
+            event = Event(*json.loads(line))
+            if event.stage == FAILED:
+                error = event.text
+            else:
+                listen(event)
+    return error
+
+
+def _last_words(keeper: subprocess.Popen[str], said: IO[str]) -> str:
+    """The error for a keeper that ended without one: killed, or broken before it could tell."""
+    try:
+        code = keeper.wait(5)
+    except subprocess.TimeoutExpired:
+        how = "went silent"
+    else:
+        how = f"ended with signal {-code}" if code < 0 else f"ended with exit status {code}"
+    said.seek(0)
+    lines = tail(said.read().splitlines(), 8)
+    return str(
+        NoEnvironment(
+            f"the environment's keeper {how} before it was ready.",
+            details=lines,
+            remedy="read its last words above." if lines else "`realstack doctor` looks at what it needs.",
+        )
+    )
 
 
 def end(record: registry.Record, *, within_s: float = 20.0) -> bool:
@@ -153,7 +201,25 @@ async def _keep(order: Mapping[str, Any]) -> int:
     except RealstackError as problem:
         await _leave_error(order, str(problem))
         return 2
+    except Exception as problem:  # noqa: BLE001 - nobody else would hear of it: this process has no terminal
+        await _leave_error(order, str(UnexpectedError(first_cause(problem))))
+        return 2
     return 0
+
+
+class UnexpectedError(RealstackError):
+    """Something that realstack does not know to fail has failed, where nobody would see its traceback."""
+
+    slug = "unexpected"
+
+    def __init__(self, cause: BaseException) -> None:
+        frames = traceback.extract_tb(cause.__traceback__)
+        where = [f"at {frame.filename}:{frame.lineno}, in {frame.name}" for frame in frames[-1:]]
+        super().__init__(
+            f"the environment's keeper failed: {type(cause).__name__}: {cause}",
+            details=where,
+            remedy="if the place is in code of yours, there; else it is a fault of realstack's, worth a report.",
+        )
 
 
 def _tell(event: Event) -> None:
@@ -161,9 +227,14 @@ def _tell(event: Event) -> None:
 
 
 def _close_stdout() -> None:
-    """Whoever waits on the other end reads end of file: that is the sign that the record tells the outcome."""
+    """Whoever waits on the other end reads end of file: that is the sign that the record tells the outcome.
+
+    What is said on standard error from now on, nobody would read.
+    """
     sys.stdout.flush()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
 
 
 async def _until_useless(stop: asyncio.Event, order: Mapping[str, Any]) -> None:
@@ -183,7 +254,8 @@ async def _leave_error(order: Mapping[str, Any], text: str) -> None:
     run_id, own = registry.new_run_id(), psutil.Process()
     if order["serves_pid"] is not None:
         run = Run(run_id, Path(os.devnull), own.pid, own.create_time(), "")
-        registry.write(registry.Record(run, name=order["name"], error=text))
+        with suppress(HomeUnusable):  # which is then what it has to tell
+            registry.write(registry.Record(run, name=order["name"], error=text))
     _tell(Event(FAILED, None, text, 0.0))
     _close_stdout()
     if order["serves_pid"] is not None:

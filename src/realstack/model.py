@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 from urllib.parse import quote
 
-POSTGRES, REDIS, FAKE_LLM = "postgres", "redis", "fake_llm"
+POSTGRES, REDIS, FAKE_LLM, GENERIC = "postgres", "redis", "fake_llm", "generic"
+KINDS = (POSTGRES, REDIS, FAKE_LLM, GENERIC)
 
 PROVIDER_NAMES = ("auto", "embedded", "containers", "compose", "external")
+
+Isolation = Literal["database", "reset", "transaction", "readonly"]
+ISOLATIONS: tuple[Isolation, ...] = get_args(Isolation)
 
 
 class Secret(str):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -279,19 +280,26 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     handles.made_by(None)
     run = config.stash[_outcome].get("xdist") if _outcome in config.stash else None
     if run is not None:
-        from realstack import registry
-        from realstack.handles.opening import shared_name
-        from realstack.keeper import end
-
-        record = registry.find(shared_name(run))
-        if record is not None:
-            end(record)
-        (registry.runs_folder() / f"{shared_name(run)}.lock").unlink(missing_ok=True)
+        _end_shared(run)
     started_up = config.stash[_outcome].get("started_up") if _outcome in config.stash else None
     if started_up and not config.stash[_outcome].get("kept"):
         from realstack.handles.opening import end_up
 
         end_up(started_up)
+
+
+def _end_shared(run: str) -> None:
+    """End the environment that the workers of that pytest-xdist run shared, if they asked for one."""
+    from realstack import registry
+    from realstack.errors import HomeUnusable
+    from realstack.handles.opening import shared_name
+    from realstack.keeper import end
+
+    with suppress(HomeUnusable):  # then the workers have told it, and none has started anything
+        record = registry.find(shared_name(run))
+        if record is not None:
+            end(record)
+        (registry.runs_folder() / f"{shared_name(run)}.lock").unlink(missing_ok=True)
 
 
 @pytest.hookimpl(optionalhook=True)

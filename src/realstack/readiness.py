@@ -7,13 +7,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from realstack.errors import NotReadyInTime, ServiceStartFailed
+from realstack.errors import NotReadyInTime, RealstackError, ServiceStartFailed
 from realstack.model import tail
 
 Answer = TypeVar("Answer")
 
 POLL_EVERY_S = 0.02
 PROBE_TIMEOUT_S = 5.0
+_OR_WAIT = "or raise [tool.realstack] ready_within_s."
 
 
 async def until_ready(
@@ -25,8 +26,13 @@ async def until_ready(
     log: Callable[[], list[str]],
     every_s: float = POLL_EVERY_S,
     probe_timeout_s: float = PROBE_TIMEOUT_S,
+    final: Callable[[Exception], RealstackError | None] = lambda problem: None,
+    remedy: str = "",
 ) -> Answer:
     """Ask ``probe`` every ``every_s`` seconds until it answers, and return its answer.
+
+    ``final`` says which of the probe's problems no waiting will mend, and what to raise then, at once. ``remedy`` is
+    what to do if the deadline passes, where there is something better to say than "look at its log".
 
     :raises ServiceStartFailed: ``died`` told an end; raised at once, with the last lines of ``log``.
     :raises NotReadyInTime: ``within_s`` seconds passed; holds the probe's last problem.
@@ -47,14 +53,15 @@ async def until_ready(
             )
         left = within_s - (time.monotonic() - began)
         if left <= 0:
+            lines = tail(log())
             raise NotReadyInTime(
                 service,
                 "ready",
                 problem=f"it did not become ready within {within_s:g} s",
                 after_s=time.monotonic() - began,
                 last_answer=last_answer,
-                log_tail=tail(log()),
-                remedy="look at its log above, or raise [tool.realstack] ready_within_s.",
+                log_tail=lines,
+                remedy=remedy or f"look at its {'log' if lines else 'last answer'} above, {_OR_WAIT}",
             )
         try:
             # not wait_for: until Python 3.12 that one loses a cancellation that meets a finished probe
@@ -64,6 +71,8 @@ async def until_ready(
             last_answer = f"no answer within {min(left, probe_timeout_s):.1f} s"
         except ImportError:
             raise  # a client that is not installed will not be there in a moment
-        except Exception as problem:  # noqa: BLE001 - any client's any error means "not yet"
+        except Exception as problem:
+            if (error := final(problem)) is not None:
+                raise error from problem
             last_answer = f"{type(problem).__name__}: {problem}".strip()
         await asyncio.sleep(every_s)

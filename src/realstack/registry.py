@@ -6,6 +6,7 @@ all, and removed when its run has ended.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -17,23 +18,39 @@ from typing import Any
 
 import psutil
 
+from realstack.errors import HomeUnusable
 from realstack.model import Choice, Endpoint, Run, Secret
 
 
 def home() -> Path:
-    """The folder of realstack's own records: ``REALSTACK_HOME``, or the user's state folder, or a temporary one."""
-    if named := os.environ.get("REALSTACK_HOME"):
-        path = Path(named)
-    else:
-        import platformdirs
+    """The folder of realstack's own records: ``REALSTACK_HOME``, or the user's state folder, or a temporary one.
 
-        path = platformdirs.user_state_path("realstack")
+    :raises HomeUnusable: it cannot be made.
+    """
+    if named := os.environ.get("REALSTACK_HOME"):
+        return _made(Path(named))
+    import platformdirs
+
+    with contextlib.suppress(HomeUnusable):
+        return _made(platformdirs.user_state_path("realstack"))
+    return _made(Path(tempfile.gettempdir()) / f"realstack-{os.getuid()}")
+
+
+def _made(folder: Path) -> Path:
     try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError:
-        path = Path(tempfile.gettempdir()) / f"realstack-{os.getuid()}"
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return path
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as problem:
+        raise unusable(folder, problem) from problem
+    return folder
+
+
+def unusable(folder: Path, problem: OSError) -> HomeUnusable:
+    """What to say where records cannot be kept in ``folder``."""
+    by = " (REALSTACK_HOME names it)" if os.environ.get("REALSTACK_HOME") else ""
+    return HomeUnusable(
+        f"realstack cannot keep its records in {folder}{by}: {problem.strerror or problem}.",
+        remedy="let REALSTACK_HOME name a folder that can be written and has room.",
+    )
 
 
 def new_run_id() -> str:
@@ -82,19 +99,29 @@ def process_lives(pid: int, started: float) -> bool:
 
 
 def runs_folder() -> Path:
-    """The folder of all records."""
-    path = home() / "runs"
-    path.mkdir(exist_ok=True, mode=0o700)
-    return path
+    """The folder of all records.
+
+    :raises HomeUnusable: it cannot be made.
+    """
+    return _made(home() / "runs")
 
 
 def write(record: Record) -> None:
-    """Write ``record`` whole: readers see the old one or the new one."""
+    """Write ``record`` whole: readers see the old one or the new one.
+
+    :raises HomeUnusable: there is no leave or no room to write it.
+    """
     content = json.dumps(asdict(record), default=str, indent=1)
-    handle, temporary = tempfile.mkstemp(dir=record.path.parent, prefix=".", suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(content)
-    Path(temporary).replace(record.path)
+    path, temporary = record.path, ""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(content)
+        Path(temporary).replace(path)
+    except OSError as problem:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise unusable(path.parent, problem) from problem
 
 
 def forget(run_id: str) -> None:

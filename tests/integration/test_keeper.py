@@ -44,3 +44,43 @@ def test_one_that_could_not_start_tells_every_caller_why_and_ends_at_once(settin
     assert record is not None
     assert end(record, within_s=10)
     assert registry.find("shared") is None
+
+
+def in_every_interpreter(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have ``code`` run at the start of every Python process that is started from now on."""
+    (folder / "early").mkdir()
+    (folder / "early" / "sitecustomize.py").write_text(code)
+    monkeypatch.syspath_prepend(str(folder / "early"))
+
+
+def test_an_exception_that_nobody_foresaw_is_told_with_its_type_text_and_place(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = "import realstack.environment as e\ndef choose(settings):\n    raise ZeroDivisionError('of seven')\n"
+    in_every_interpreter(broken + "e.choose = choose\n", tmp_path, monkeypatch)
+    for _ in range(2):
+        with pytest.raises(KeptError) as caught:
+            ensure_kept("shared", settings, serves_pid=os.getpid())
+        assert "ZeroDivisionError: of seven" in str(caught.value)
+        assert f"at {tmp_path}/early/sitecustomize.py:3, in choose" in str(caught.value)
+        assert "[unexpected]" in str(caught.value)
+    record = registry.find("shared")
+    assert record is not None
+    assert end(record, within_s=10)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "ended with signal 9"),
+        ("import os; os.write(2, b'no such thing'); os._exit(3)", "ended with exit status 3"),
+    ],
+)
+def test_a_keeper_that_ends_without_a_word_is_told_by_how_it_ended_and_what_it_said(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, told: str
+) -> None:
+    in_every_interpreter(f"import sys\nif 'realstack.keeper' in sys.orig_argv:\n    {code}\n", tmp_path, monkeypatch)
+    with pytest.raises(KeptError) as caught:
+        ensure_kept("shared", settings, serves_pid=os.getpid())
+    assert told in str(caught.value)
+    assert ("no such thing" in str(caught.value)) == ("no such thing" in code)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from realstack.compose_file import ComposeProject, read_compose_file
+from realstack.compose_file import _READ_KEYS, _TOP_KEYS, ComposeProject, read_compose_file
 from realstack.compose_file.interpolate import RequiredMissingError, read_env_file, substitute
 from realstack.errors import ComposeFileError
 from realstack.model import Dependency, HealthCheck, Port, ServiceSpec, Volume
@@ -281,10 +282,10 @@ def test_the_kind_follows_from_name_or_image(one: One, name: str, image: str, ki
 def test_what_x_realstack_says_wins_over_what_follows_from_the_image(read: Read) -> None:
     (spec,) = read(
         "x-realstack: {services: {it: {kind: redis, port: 7000}}}\n"
-        "services:\n  it: {image: postgres, x-realstack: {port: 7001, flag: true, word: 'true'}}\n"
+        "services:\n  it: {image: postgres, x-realstack: {port: 7001, x-flag: true, x-word: 'true'}}\n"
     ).services
     assert (spec.kind, spec.port) == ("redis", 7001)
-    assert spec.extra == {"kind": "redis", "port": 7001, "flag": True, "word": "true"}
+    assert spec.extra == {"kind": "redis", "port": 7001, "x-flag": True, "x-word": "true"}
 
 
 def test_the_only_service_of_a_kind_is_called_by_its_kind(read: Read) -> None:
@@ -330,3 +331,81 @@ def test_a_machines_own_certificates_are_handed_to_builds_unless_named(tmp_path:
     project = read_compose_file(file, {"SSL_CERT_FILE": str(bundle)})
     assert project.variables["REALSTACK_CA_BUNDLE"] == str(bundle)
     assert "REALSTACK_CA_BUNDLE" not in read_compose_file(file, {"REALSTACK_CA_BUNDLE": "/x"}).variables
+
+
+@pytest.mark.parametrize(
+    ("block", "words", "remedy"),
+    [
+        ("[1]", "x-realstack must be a mapping, not a list of 1", "correct it"),
+        ("{service: {}}", "x-realstack has the unknown key 'service'", "did you mean 'services'?"),
+        ("{services: [postgres]}", "x-realstack.services must be a mapping, not a list of 1", "correct it"),
+        ("{services: {db: [1]}}", "x-realstack.services.db must be a mapping, not a list of 1", "correct it"),
+        ("{services: {db: {bakes: /a}}}", "services.db has the unknown key 'bakes'", "did you mean 'bake'?"),
+        ("{services: {db: {kind: postgress}}}", "db.kind must be one of postgres, redis", "did you mean 'postgres'?"),
+        ("{services: {db: {kind: [redis]}}}", "db.kind must be one of postgres, redis", "correct it"),
+        ("{services: {db: {port: abc}}}", "db.port must be a number from 1 to 65535, not 'abc'", "correct it"),
+        ("{services: {db: {port: 70000}}}", "db.port must be a number from 1 to 65535, not '70000'", "correct it"),
+        ("{services: {db: {port: true}}}", "db.port must be a number", "correct it"),
+        ("{services: {db: {name: ../up}}}", "db.name must be a letter, then", "correct it"),
+        ("{services: {db: {bake: true}}}", "db.bake must be a folder inside the image", "correct it"),
+        ("{services: {db: {scenarios: {a: b}}}}", "db.scenarios must be a path or a list", "correct it"),
+    ],
+)
+def test_what_is_wrong_in_x_realstack_is_told_with_its_line_and_its_key(
+    read: Read, block: str, words: str, remedy: str
+) -> None:
+    with pytest.raises(ComposeFileError) as caught:
+        read(f"services:\n  db: {{image: a}}\nx-realstack: {block}\n")
+    assert "docker-compose.test.yml:3: " in caught.value.problem
+    assert words in caught.value.problem
+    assert remedy in caught.value.remedy
+
+
+def test_what_a_service_says_of_itself_is_checked_alike(read: Read) -> None:
+    with pytest.raises(ComposeFileError, match=r"yml:2: services\.db\.x-realstack has the unknown") as caught:
+        read("services:\n  db: {image: a, x-realstack: {prot: 1}}\n")
+    assert caught.value.remedy == "did you mean 'port'?"
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("? [a, b]\n  ", "a key must be a word, not a list"),
+        ("? {a: b}\n  ", "a key must be a word, not a mapping"),
+        ("~", "a key must be a word, not nothing"),
+        ("../up", "must be named by letters"),
+        ("..", "must be named by letters"),
+    ],
+)
+def test_a_service_is_named_by_a_word(read: Read, key: str, words: str) -> None:
+    with pytest.raises(ComposeFileError, match=words) as caught:
+        read(f"services:\n  {key}: {{image: a}}\n")
+    assert "docker-compose.test.yml:2: " in caught.value.problem
+
+
+def test_two_services_of_one_name_are_refused(read: Read) -> None:
+    with pytest.raises(ComposeFileError, match="'a-b' and 'a_b' are both 'a_b' here"):
+        read("services:\n  a-b: {image: a}\n  a_b: {image: a}\n")
+
+
+SHAPES = ["", "x", "''", "1", "true", "[]", "{}", "[[1]]", "[{a: b}]", "{a: [1]}", "{a: {b: [1]}}", "{test: {a: b}}",
+          "{db: x}", "{db: [1]}", "[{type: tmpfs, target: /a, tmpfs: [1]}]", "[{type: bind, target: [1], source: {}}]",
+          "[~]", "{context: [1], args: {a: [1]}, secrets: [[1]]}", "{context: ., secrets: {a: [1]}}", "[{path: [1]}]",
+          "{interval: [1], retries: {a: b}}", "[{target: [1], published: {}}]", "{db: {file: [1]}}"]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_whatever_shape_stands_where_another_belongs_is_read_or_refused_but_never_a_crash(
+    read: Read, shape: str
+) -> None:
+    for key in _READ_KEYS | {"x-realstack"}:
+        others = "" if key == "image" else "    image: a\n"
+        _read_or_refused(read, f"services:\n  db:\n{others}    {key}: {shape}\n")
+    for key in _TOP_KEYS | {"x-realstack"}:
+        others = "" if key == "services" else "services: {db: {image: a, volumes: ['db:/a']}}\n"
+        _read_or_refused(read, f"{others}{key}: {shape}\n")
+
+
+def _read_or_refused(read: Read, text: str) -> None:
+    with contextlib.suppress(ComposeFileError):
+        read(text)

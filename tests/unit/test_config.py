@@ -171,3 +171,29 @@ def test_a_proxy_is_kept_away_from_loopback_and_what_was_excepted_stays_so() -> 
     merged = past_proxy({"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": "intranet,localhost"})
     assert merged == {"NO_PROXY": "intranet,localhost,127.0.0.1", "no_proxy": "127.0.0.1,localhost"}
     assert past_proxy({"NO_PROXY": "intranet"}) == {}
+
+
+@pytest.mark.parametrize("key", ["provider", "isolation"])
+def test_a_word_that_is_none_of_the_known_is_refused_naming_who_said_it(project: Path, key: str) -> None:
+    known, misspelt = ("embedded", "embeded") if key == "provider" else ("transaction", "transactoin")
+    cases: list[tuple[str, dict[str, str], dict[str, str]]] = [
+        ("the command line", {f"REALSTACK_{key.upper()}": known}, {key: misspelt}),
+        (f"REALSTACK_{key.upper()}", {f"REALSTACK_{key.upper()}": misspelt}, {}),
+        (f"{project}/pyproject.toml: [tool.realstack] {key}", {}, {}),
+    ]
+    write(project, f'[tool.realstack]\n{key} = "{misspelt}"\n')
+    for set_by, environ, overrides in cases:
+        with pytest.raises(SettingsError) as caught:
+            load_settings(project, environ=environ, overrides=overrides)
+        assert caught.value.problem == f"{set_by} names the unknown {key} {misspelt!r}."
+        assert caught.value.remedy == f"did you mean {known!r}?"
+
+
+def test_a_service_is_one_whether_it_is_called_by_realstacks_name_or_the_compose_files(project: Path) -> None:
+    (project / COMPOSE_FILE).write_text(COMPOSE.replace("  postgres:\n", "  db:\n"))
+    environ = {"REALSTACK_POSTGRES_URL": "postgresql://there/app", "REALSTACK_DISPOSABLE": "db"}
+    write(project, '[tool.realstack]\nservices = ["db", "postgres", "fake-llm"]\n')
+    settings = load_settings(project, environ=environ)
+    assert settings.services == ("postgres", "fake_llm")
+    assert settings.addresses == {"postgres": "postgresql://there/app"}
+    assert settings.disposable == {"postgres"}

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from realstack.errors import NotReadyInTime, ServiceStartFailed
+from realstack.errors import NotReadyInTime, RealstackError, ServiceStartFailed
 from realstack.readiness import until_ready
 
 
@@ -79,3 +79,35 @@ async def test_a_client_that_is_not_installed_is_not_waited_for() -> None:
 
     with pytest.raises(ModuleNotFoundError):
         await until_ready("db", without_client, within_s=60, died=lambda: None, log=list)
+
+
+async def test_a_problem_that_no_waiting_mends_ends_the_wait_at_once() -> None:
+    probe = Probe(failures=10**9)
+    with pytest.raises(RealstackError, match="nobody will: nobody listens"):
+        await until_ready(
+            "db",
+            probe,
+            within_s=60,
+            died=lambda: None,
+            log=list,
+            final=lambda problem: RealstackError(f"nobody will: {problem}") if probe.calls == 2 else None,
+        )
+    assert probe.calls == 2
+
+
+@pytest.mark.parametrize(
+    ("log", "given", "remedy"),
+    [
+        (["booting"], "", "look at its log above, or raise"),
+        ([], "", "look at its last answer above, or raise"),
+        ([], "correct the address.", "correct the address."),
+    ],
+)
+async def test_the_remedy_of_a_deadline_that_passed_speaks_of_what_there_is(
+    log: list[str], given: str, remedy: str
+) -> None:
+    with pytest.raises(NotReadyInTime) as caught:
+        await until_ready(
+            "db", Probe(10**9), within_s=0.02, died=lambda: None, log=lambda: log, every_s=0.01, remedy=given
+        )
+    assert caught.value.remedy.startswith(remedy)

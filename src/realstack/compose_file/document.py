@@ -6,7 +6,7 @@ and its fields decide themselves what they take a word for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,10 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 def _refuse_twice(node: yaml.MappingNode) -> None:
     seen: dict[str, int] = {}
     for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag.endswith(":null"):
+            is_list = isinstance(key, yaml.SequenceNode)
+            what = "nothing" if isinstance(key, yaml.ScalarNode) else "a list" if is_list else "a mapping"
+            raise yaml.constructor.ConstructorError(None, None, f"a key must be a word, not {what}", key.start_mark)
         word = str(key.value)
         if word in seen and word != "<<":
             raise yaml.constructor.ConstructorError(
@@ -100,6 +104,34 @@ def _syntax_error(path: Path, problem: yaml.MarkedYAMLError) -> ComposeFileError
         details=snippet.splitlines() if snippet else (),
         remedy="correct that line; `docker compose config` checks the file too.",
     )
+
+
+def first_line(value: Any) -> int | None:
+    """The line of the first piece of text in ``value``."""
+    if isinstance(value, Text):
+        return value.line
+    items: Iterable[Any] = ()
+    if isinstance(value, dict):
+        items = (*value, *value.values())
+    elif isinstance(value, list):
+        items = value
+    return next((line for item in items if (line := first_line(item)) is not None), None)
+
+
+def shown(value: Any) -> str:
+    """``value`` in an error's words: a word as it is, of the rest what it is."""
+    if isinstance(value, dict):
+        return f"a mapping with {', '.join(map(str, value)) or 'nothing'}"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    return repr(str(value)) if value is not None else "empty"
+
+
+def as_list(value: Any) -> list[Any]:
+    """``value`` where a list or one of its items may stand."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
 
 
 def natural(value: Any) -> Any:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from realstack.compose_file.document import Text
+from realstack.compose_file.document import as_list, first_line, shown
 from realstack.compose_file.interpolate import read_env_file
 from realstack.errors import ComposeFileError
 from realstack.model import Build, Dependency, HealthCheck, Port, Volume
@@ -39,8 +39,9 @@ class Reader:
         """The error for a field that is not what Compose takes."""
         line = first_line(value)
         where = f"{self.path}:{line}" if line else str(self.path)
+        named = f"services.{self.service}.{key}".rstrip(".")
         return ComposeFileError(
-            f"{where}: services.{self.service}.{key} must be {wanted}, not {_shown(value)}.",
+            f"{where}: {named} must be {wanted}, not {shown(value)}.",
             remedy="correct it; `docker compose config` checks the file too.",
         )
 
@@ -95,7 +96,7 @@ class Reader:
     def environment(self, service: Mapping[str, Any]) -> dict[str, str]:
         """``env_file`` and above it ``environment``; a name without a value is passed on if it is set here."""
         found: dict[str, str] = {}
-        for entry in _as_list(service.get("env_file")):
+        for entry in as_list(service.get("env_file")):
             found.update(self._env_file(entry))
         for name, value in self.pairs("environment", service.get("environment")).items():
             if value is not None:
@@ -196,7 +197,10 @@ class Reader:
         if not target:
             raise self.wrong("volumes", item, "a mapping with a target")
         if kind == "tmpfs":
-            size = (item.get("tmpfs") or {}).get("size")
+            options = item.get("tmpfs") or {}
+            if not isinstance(options, dict):
+                raise self.wrong("volumes.tmpfs", options, "a mapping")
+            size = options.get("size")
             tmpfs.append(f"{target}:size={size}" if size else str(target))
         elif kind in ("bind", "volume"):
             bind = kind == "bind"
@@ -248,6 +252,8 @@ class Reader:
             raise self.wrong("depends_on", value, "a list or a mapping")
         found = []
         for name, details in value.items():
+            if not isinstance(details or {}, dict):
+                raise self.wrong(f"depends_on.{name}", details, "a mapping with a condition")
             condition = str((details or {}).get("condition", "service_started"))
             if condition not in _CONDITIONS:
                 raise self.wrong(f"depends_on.{name}.condition", details, f"one of {', '.join(_CONDITIONS)}")
@@ -282,7 +288,7 @@ class Reader:
 
     def _build_secrets(self, value: Any) -> dict[str, Path]:
         found = {}
-        for item in _as_list(value):
+        for item in as_list(value):
             source = str(item.get("source", "")) if isinstance(item, dict) else str(item)
             name = str(item.get("target") or source) if isinstance(item, dict) else source
             if source in self.secret_files:
@@ -290,29 +296,3 @@ class Reader:
             else:
                 self.unsupported.append(f"build.secrets.{source}")
         return found
-
-
-def first_line(value: Any) -> int | None:
-    """The line of the first piece of text in ``value``."""
-    if isinstance(value, Text):
-        return value.line
-    items: Iterable[Any] = ()
-    if isinstance(value, dict):
-        items = (*value, *value.values())
-    elif isinstance(value, list):
-        items = value
-    return next((line for item in items if (line := first_line(item)) is not None), None)
-
-
-def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return f"a mapping with {', '.join(map(str, value)) or 'nothing'}"
-    if isinstance(value, list):
-        return f"a list of {len(value)}"
-    return repr(str(value)) if value is not None else "empty"

@@ -6,12 +6,12 @@ import asyncio
 import difflib
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Protocol
 
 from realstack.errors import NotAtKnownState, SettingsError, WroteInReadOnly
 from realstack.handles.known import KnownState
 from realstack.known_state import IN_PLACE
-from realstack.model import POSTGRES, Endpoint
+from realstack.model import ISOLATIONS, POSTGRES, Endpoint, Isolation
 from realstack.running import Environment
 from realstack.state.layers import prepare_layer
 from realstack.state.reset import InPlace, ResetReport
@@ -19,9 +19,6 @@ from realstack.state.template import Template, prepare_template
 
 if TYPE_CHECKING:
     from realstack.state.changes import Changes
-
-Isolation = Literal["database", "reset", "transaction", "readonly"]
-ISOLATIONS: tuple[Isolation, ...] = get_args(Isolation)
 
 AT_MOST_OF_THE_RUN = 0.05
 """How much of a run's time proving samples may take, unless every reset is to be proven."""

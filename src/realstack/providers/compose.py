@@ -220,8 +220,9 @@ def explained(
             spec.name, stage, problem=problem, after_s=after_s, log_tail=tail(lines, 8), remedy=remedy
         )
     if _FILE_REFUSED.search(said):
+        keys = [f" at services.{one.compose_name}.image" for one in specs if one.image and f"'{one.image}'" in said]
         return ComposeFileError(
-            f"Docker Compose refuses {project.path}: {said}",
+            f"Docker Compose refuses {project.path}{''.join(keys)}: {said}",
             details=tail(lines, 8)[:-1],
             remedy="correct the file; `docker compose config` checks it.",
         )

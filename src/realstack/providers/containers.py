@@ -17,9 +17,9 @@ from realstack.providers import docker_engine
 from realstack.providers.completion import all_to_their_end
 from realstack.providers.docker_api import Api, Container, RefusedError
 from realstack.providers.docker_baked import ensure_baked
-from realstack.providers.docker_builds import StoppedError, tag_of
+from realstack.providers.docker_builds import StoppedError
 from realstack.providers.docker_config import container_config, published
-from realstack.providers.docker_container import LOOK_EVERY_S, Contained, end_of, host_port_of, refusal
+from realstack.providers.docker_container import LOOK_EVERY_S, Contained, end_of, host_port_of, refusal, tag_of
 from realstack.providers.docker_engine import SERVICE_LABEL, log_of
 from realstack.providers.docker_images import ensure_image
 
@@ -224,5 +224,5 @@ def _has_ended_well(container: Container) -> bool:
 
 def refused(spec: ServiceSpec, problem: RefusedError, after_s: float) -> ServiceStartFailed:
     """The engine's refusal to make or start a container, with what to do."""
-    stage, told, remedy = refusal(str(problem), spec.port)
+    stage, told, remedy = refusal(problem.words, spec.port)
     return ServiceStartFailed(spec.name, stage, problem=told, after_s=after_s, remedy=remedy)

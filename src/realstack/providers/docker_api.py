@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from realstack.errors import RealstackError
 from realstack.providers.docker_address import Engine
 
 if TYPE_CHECKING:
@@ -27,12 +28,20 @@ _SDK_ONLY = ("ssh", "npipe", "http+docker")
 _FRAME_HEADER = 8
 
 
-class RefusedError(Exception):
-    """The engine answered a call with an error: its status, and its own words."""
+class RefusedError(RealstackError):
+    """The engine answered a call with an error: its ``status``, and its own ``words``.
+
+    Who knows what the call was for says more; where nobody does, a reader gets the engine's words.
+    """
+
+    slug = "engine-refused"
 
     def __init__(self, status: int, words: str) -> None:
-        super().__init__(words)
-        self.status = status
+        super().__init__(
+            f"the Docker engine refused a call with status {status}: {words.rstrip('.')}.",
+            remedy="see the engine's words; `docker info` and its log may tell more.",
+        )
+        self.status, self.words = status, words
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -116,7 +125,10 @@ class Api:
         return answer
 
     def inspect_image(self, image: str) -> dict[str, Any] | None:
-        """What the engine knows of an image; None if it has none of that name."""
+        """What the engine knows of an image; None if it has none of that name.
+
+        :raises RefusedError: that is no name of an image (status 400), or the engine is in trouble.
+        """
         try:
             found: dict[str, Any] = self.call("GET", f"/images/{quote(image, safe='/:@')}/json")
         except RefusedError as problem:

@@ -19,6 +19,7 @@ from realstack.errors import ImageUnavailable, RealstackError, ServiceStartFaile
 from realstack.model import Build, Run, ServiceSpec, tail
 from realstack.providers.docker_address import Engine
 from realstack.providers.docker_api import Api
+from realstack.providers.docker_container import inspected, tag_of
 from realstack.providers.docker_engine import COMPOSE_PROJECT_LABEL, api_of
 from realstack.providers.docker_ignore import files_of, read_rules
 from realstack.providers.docker_programs import GET_BUILDX, builder_in_sight, why_no_builder
@@ -50,7 +51,7 @@ def why_not_buildable(engine: Engine, specs: Sequence[ServiceSpec]) -> str | Non
 
 
 def _must_be_built(api: Api, spec: ServiceSpec, build: Build, *, or_stale: bool) -> bool:
-    return needs_build(api, spec, build)[0] if or_stale else api.inspect_image(tag_of(spec)) is None
+    return needs_build(api, spec, build)[0] if or_stale else inspected(api, spec, tag_of(spec)) is None
 
 
 def needs_build(api: Api, spec: ServiceSpec, build: Build) -> tuple[bool, str | None]:
@@ -60,7 +61,7 @@ def needs_build(api: Api, spec: ServiceSpec, build: Build) -> tuple[bool, str | 
     of that tag which nobody built from a declaration is taken as it is.
     """
     digest = context_hash(build)
-    found = api.inspect_image(tag_of(spec))
+    found = inspected(api, spec, tag_of(spec))
     if found is None:
         return True, digest
     labels = found["Config"].get("Labels") or {}
@@ -193,8 +194,3 @@ def base_images(build: Build) -> list[str]:
                 images.append(image)
             stages.add((found["name"] or "").lower())
     return images
-
-
-def tag_of(spec: ServiceSpec) -> str:
-    """The image that the service runs: the declared one, or the tag of what is built for it."""
-    return spec.image or f"realstack-{spec.compose_name}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.client
 import re
 import time
+from typing import Any
 
+from realstack.errors import ComposeFileError
 from realstack.model import Address, ServiceSpec
-from realstack.providers.docker_api import Container, RefusedError
+from realstack.providers.docker_api import Api, Container, RefusedError
 from realstack.providers.docker_engine import log_of
 
 LOOK_EVERY_S = 0.1
@@ -37,6 +39,29 @@ class Contained:
     def log_lines(self, since: int = 0) -> list[str]:
         """The container's log from that line on."""
         return log_of(self.container)[since:]
+
+
+def tag_of(spec: ServiceSpec) -> str:
+    """The image that the service runs: the declared one, or the tag of what is built for it."""
+    return spec.image or f"realstack-{spec.compose_name.lower()}"
+
+
+def inspected(api: Api, spec: ServiceSpec, image: str) -> dict[str, Any] | None:
+    """What the engine knows of an image that the service needs; None if it has none of that name.
+
+    :raises ComposeFileError: that is no name of an image; the key that gives it is named.
+    """
+    try:
+        return api.inspect_image(image)
+    except RefusedError as problem:
+        if problem.status != http.client.BAD_REQUEST:
+            raise
+        own = image == tag_of(spec) or spec.build is None
+        key = "image" if own else f"build.dockerfile ({spec.build.dockerfile if spec.build else ''})"
+        raise ComposeFileError(
+            f"services.{spec.compose_name}.{key} names the image {image!r}, which cannot be one: {problem.words}",
+            remedy="write it as name:tag, the name in small letters; a variable in it may be without a value.",
+        ) from problem
 
 
 def host_port_of(container: Container, port: int) -> int | None:

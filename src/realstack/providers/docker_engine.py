@@ -211,7 +211,7 @@ def _gone_already(*, or_in_use: bool = False) -> Iterator[None]:
     try:
         yield
     except RefusedError as problem:
-        if problem.status not in passed_over and "already in progress" not in str(problem):
+        if problem.status not in passed_over and "already in progress" not in problem.words:
             raise
 
 

@@ -13,7 +13,8 @@ from realstack.errors import ImageUnavailable
 from realstack.model import Run, ServiceSpec
 from realstack.providers.docker_address import Engine
 from realstack.providers.docker_api import Api
-from realstack.providers.docker_builds import StoppedError, base_images, build_image, needs_build, tag_of
+from realstack.providers.docker_builds import StoppedError, base_images, build_image, needs_build
+from realstack.providers.docker_container import inspected, tag_of
 from realstack.providers.docker_engine import api_of, client_of
 
 REGISTRY_ANSWERS_WITHIN_S = 4.0
@@ -23,10 +24,12 @@ def missing_images(engine: Engine, specs: Sequence[ServiceSpec]) -> str | None:
     """Which image is neither here nor to be had from its registry, and why; None if none is.
 
     For an image that is to be built that asks for the images that it is built from.
+
+    :raises ComposeFileError: what is declared as an image cannot be one.
     """
     with api_of(engine) as api:
-        wanted = [image for spec in specs for image in _wanted(api, spec)]
-        absent = [image for image in dict.fromkeys(wanted) if api.inspect_image(image) is None]
+        wanted = {image: spec for spec in specs for image in _wanted(api, spec)}
+        absent = [image for image, spec in wanted.items() if inspected(api, spec, image) is None]
     if not absent:
         return None
     with ThreadPoolExecutor(max_workers=8) as threads:
@@ -37,7 +40,7 @@ def missing_images(engine: Engine, specs: Sequence[ServiceSpec]) -> str | None:
 def _wanted(api: Api, spec: ServiceSpec) -> list[str]:
     if spec.build is None:
         return [spec.image] if spec.image else []
-    if api.inspect_image(tag_of(spec)) is not None:
+    if inspected(api, spec, tag_of(spec)) is not None:
         return []
     return base_images(spec.build)
 
@@ -69,13 +72,14 @@ def ensure_image(
 
     Blocking; ``stop`` ends it early.
 
+    :raises ComposeFileError: what is declared as an image cannot be one.
     :raises ImageUnavailable: it cannot be pulled.
     :raises ServiceStartFailed: it cannot be built (stage ``build``).
     :raises StoppedError: ``stop`` was set.
     """
     image = tag_of(spec)
     if spec.build is None:
-        if (found := api.inspect_image(image)) is not None:
+        if (found := inspected(api, spec, image)) is not None:
             return found
         pull(api.engine, image, spec, within_s=pull_within_s, stop=stop)
     else:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import ClassVar
 from urllib.parse import SplitResult, urlsplit
 
-from realstack.errors import ProviderUnavailable, SettingsError
+from realstack.errors import ProviderUnavailable, ServiceStartFailed, SettingsError
 from realstack.model import Address, Run, Secret, ServiceSpec
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -68,6 +68,17 @@ class External:
 def variable_for(name: str) -> str:
     """``REALSTACK_FAKE_LLM_URL`` for ``fake_llm``."""
     return f"REALSTACK_{name.upper().replace('-', '_')}_URL"
+
+
+def credentials_refused(name: str, problem: Exception) -> ServiceStartFailed:
+    """The error for a given address at which somebody answers, and refuses its user or its password."""
+    return ServiceStartFailed(
+        name,
+        "ready",
+        problem=f"the credentials in {variable_for(name)} are refused where it leads to",
+        last_answer=f"{type(problem).__name__}: {problem}",
+        remedy=f"correct user and password in {variable_for(name)}; special characters are percent-encoded.",
+    )
 
 
 def address_of(spec: ServiceSpec, url: str) -> Address:

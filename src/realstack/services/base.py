@@ -29,6 +29,10 @@ class Service(Protocol):
         """
         ...
 
+    def refuses(self, problem: Exception) -> bool:
+        """Whether that problem of its probe says that user or password are not what the service knows."""
+        ...
+
     def environment(self, endpoint: Endpoint) -> Mapping[str, str]:
         """The variables by which an application finds this service, such as ``DATABASE_URL``."""
         ...

@@ -47,6 +47,10 @@ class FakeLLM:
         version = health.get("version")
         return replace(endpoint, version=str(version) if version else None)
 
+    def refuses(self, problem: Exception) -> bool:
+        """Never: it takes every key."""
+        return False
+
     def environment(self, endpoint: Endpoint) -> Mapping[str, str]:
         """Base addresses and keys as the official SDKs read them; ``options["session"]`` chooses the fake's session."""
         base = base_url(endpoint)

@@ -32,6 +32,10 @@ class Generic:
         await writer.wait_closed()
         return endpoint
 
+    def refuses(self, problem: Exception) -> bool:
+        """Never: what it speaks is not known."""
+        return False
+
     def environment(self, endpoint: Endpoint) -> Mapping[str, str]:
         """``<NAME>_HOST`` and ``<NAME>_PORT``."""
         name = endpoint.service.upper().replace("-", "_")

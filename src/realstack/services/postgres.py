@@ -56,6 +56,10 @@ class Postgres:
         options = {**endpoint.options, "max_connections": limit}
         return replace(endpoint, version=str(version).split(" ", 1)[0], options=options)
 
+    def refuses(self, problem: Exception) -> bool:
+        """Class 28 of SQLSTATE, "invalid authorization specification"."""
+        return str(getattr(problem, "sqlstate", None) or "").startswith("28")
+
     def environment(self, endpoint: Endpoint) -> Mapping[str, str]:
         """``DATABASE_URL`` and the variables of libpq."""
         values = {

@@ -11,10 +11,12 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from realstack.errors import ServiceStartFailed
 from realstack.model import tail
 from realstack.services.postgres import Login
 from realstack.services.postgres_archive import BrokenArchiveError, pack, unpack, version_in
-from realstack.services.postgres_binaries import Binaries, major
+from realstack.services.postgres_binaries import BIN_VARIABLE, Binaries, major
 from realstack.services.unprivileged import Identity
 
 _FORMAT = 1  # raise it when clusters are made in another way
@@ -46,7 +48,7 @@ class ClusterMaker:
     def lay_out(self, cluster: Path, scratch: Path) -> str:
         """Fill the new folder ``cluster`` and return the server's version. ``scratch`` is an empty folder.
 
-        :raises ServiceStartFailed: initdb failed.
+        :raises ServiceStartFailed: initdb failed or hangs, or the login cannot be made.
         :raises OSError: no room, no permission.
         """
         archive = self._archive()
@@ -69,10 +71,8 @@ class ClusterMaker:
         return self.cache / f"{self.key()}.cluster"
 
     def _make_once(self, archive: Path, scratch: Path) -> None:
-        from filelock import FileLock
-
         self.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with FileLock(archive.with_suffix(".lock"), timeout=_LOCK_TIMEOUT_S):
+        with self._alone(archive.with_suffix(".lock")):
             if _is_whole(archive):
                 return  # another run made it while we waited
             archive.unlink(missing_ok=True)
@@ -83,6 +83,25 @@ class ClusterMaker:
             (cluster / "postmaster.opts").unlink(missing_ok=True)
             self._pack(cluster, archive)
             shutil.rmtree(cluster)
+
+    @contextmanager
+    def _alone(self, lock: Path) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
+        held = FileLock(lock, timeout=_LOCK_TIMEOUT_S)
+        try:
+            held.acquire()
+        except Timeout as problem:
+            raise ServiceStartFailed(
+                self.service,
+                "prepare",
+                problem=f"another process has been making the same cluster for {_LOCK_TIMEOUT_S:g} s",
+                remedy=f"end that process, which holds {lock}.",
+            ) from problem
+        try:
+            yield
+        finally:
+            held.release()
 
     def _pack(self, cluster: Path, archive: Path) -> None:
         try:
@@ -109,30 +128,58 @@ class ClusterMaker:
 
     def _set_up_login(self, cluster: Path) -> None:
         """Password and database by the single-user server: no port is open before the password is set."""
-        user, database = quoted(self.login.user), self.login.database
+        database = self.login.database
+        try:
+            user, owned = quoted(self.login.user), quoted(database)
+        except ValueError as problem:
+            raise ServiceStartFailed(
+                self.service,
+                "prepare",
+                problem=f"POSTGRES_USER or POSTGRES_DB is {problem}",
+                remedy="take that out of the declaration's environment.",
+            ) from problem
         statements = [f"ALTER ROLE {user} PASSWORD '{scram_verifier(self.login.password)}'"]
         if database not in ("postgres", "template0", "template1"):
-            statements.append(f"CREATE DATABASE {quoted(database)} OWNER {user}")
+            statements.append(f"CREATE DATABASE {owned} OWNER {user}")
         command = [str(self.binaries.postgres), "--single", "-F", "-D", str(cluster), "postgres"]
         done = self._run(command, "".join(f"{statement}\n" for statement in statements))
         if done.returncode != 0 or re.search(r"\b(ERROR|FATAL|PANIC):", done.stderr):
             raise self._failed("postgres --single", done.stderr)
 
     def _run(self, command: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        with subprocess.Popen(
             [*self.who.wrapper, *command],
-            input=text,
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
             env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
             cwd="/",
-            timeout=_INITDB_TIMEOUT_S,
             start_new_session=True,
-            check=False,
             user=self.who.uid,
             group=self.who.gid,
             extra_groups=None if self.who.uid is None else (),
+        ) as process:
+            try:
+                out, err = process.communicate(text, timeout=_INITDB_TIMEOUT_S)
+            except BaseException as problem:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # initdb has children of its own
+                if isinstance(problem, subprocess.TimeoutExpired):
+                    raise self._hangs(Path(command[0]).name, problem) from problem
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    def _hangs(self, program: str, problem: subprocess.TimeoutExpired) -> ServiceStartFailed:
+        said = b"".join(part for part in (problem.stdout, problem.stderr) if isinstance(part, bytes))
+        return ServiceStartFailed(
+            self.service,
+            "prepare",
+            problem=f"{program} in {self.binaries.folder} did not end",
+            after_s=problem.timeout,
+            log_tail=tail(said.decode("utf-8", "replace").splitlines()),
+            remedy=f"run it by hand to see where it hangs, or name the folder of another PostgreSQL in {BIN_VARIABLE}.",
         )
 
     def _failed(self, program: str, output: str) -> Exception:
@@ -191,5 +238,5 @@ def _is_whole(archive: Path) -> bool:
 def _drop_unused(cache: Path) -> None:
     before = time.time() - _UNUSED_AFTER_S
     for path in cache.iterdir():
-        if path.suffix in (".cluster", ".part") and path.stat().st_mtime < before:
+        if path.suffix in (".cluster", ".part", ".server") and path.stat().st_mtime < before:
             path.unlink(missing_ok=True)

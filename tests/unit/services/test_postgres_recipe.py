@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from realstack.errors import UnsupportedByProvider
+from realstack.errors import ComposeFileError, UnsupportedByProvider
 from realstack.model import Run, ServiceSpec, Volume
+from realstack.services import postgres_binaries
 from realstack.services.postgres_binaries import BIN_VARIABLE, _first_installed, find_binaries
 from realstack.services.postgres_cluster import quoted, scram_verifier
 from realstack.services.postgres_local import PostgresRecipe, _initdb_arguments, as_conf, declared_settings
@@ -68,6 +69,14 @@ def test_who_may_log_in_is_not_for_initdb_to_decide() -> None:
     assert kept == ("--data-checksums", "--locale=de_DE.UTF-8")
 
 
+def test_arguments_for_initdb_with_an_open_quote_are_told_by_their_key() -> None:
+    with pytest.raises(
+        ComposeFileError, match="POSTGRES_INITDB_ARGS is no command line: No closing quotation"
+    ) as caught:
+        _initdb_arguments(spec(environment={"POSTGRES_INITDB_ARGS": "--locale='C"}))
+    assert caught.value.problem.startswith("services.db.environment.POSTGRES_INITDB_ARGS")
+
+
 def test_values_are_quoted_as_the_settings_file_wants_it() -> None:
     assert as_conf({"a": "it's", "b": "c:\\d"}) == "a = 'it''s'\nb = 'c:\\\\d'\n"
 
@@ -98,13 +107,15 @@ def test_two_verifiers_of_one_password_differ() -> None:
 
 class TestBinaries:
     @pytest.fixture(autouse=True)
-    def unnamed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unnamed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(BIN_VARIABLE, raising=False)
+        monkeypatch.setattr(postgres_binaries, "cache_folder", lambda name: tmp_path)
 
     def programs(self, folder: Path, *names: str) -> Path:
         folder.mkdir(parents=True)
         for name in names:
-            (folder / name).touch(mode=0o755)
+            (folder / name).write_text("#!/bin/sh\necho 'postgres (PostgreSQL) 17.2'\n")
+            (folder / name).chmod(0o755)
         return folder
 
     def test_a_link_on_path_leads_to_where_the_programs_are(
