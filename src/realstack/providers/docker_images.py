@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import tempfile
 import threading
@@ -23,9 +24,12 @@ from realstack.providers.docker_address import Engine
 from realstack.providers.docker_api import Api
 from realstack.providers.docker_engine import COMPOSE_PROJECT_LABEL, api_of, client_of
 from realstack.providers.docker_ignore import files_of, read_rules
+from realstack.providers.docker_pull import StoppedError, explanation, pull
 
 REGISTRY_ANSWERS_WITHIN_S = 4.0
 BUILD_LABEL = "realstack.build"
+_LOOK_EVERY_S = 0.1
+_ENDS_WITHIN_S = 5.0
 _MOST_FILES = 3000
 """A build context with more files is not hashed: the builder's own cache is as fast then."""
 _FROM = re.compile(r"^FROM\s+(?:--\S+\s+)*(?P<image>\S+)(?:\s+AS\s+(?P<name>\S+))?", re.IGNORECASE)
@@ -66,7 +70,7 @@ def _why_not_pullable(engine: Engine, image: str) -> str | None:
         with client_of(engine, timeout_s=REGISTRY_ANSWERS_WITHIN_S) as client:
             client.images.get_registry_data(image)
     except docker.errors.APIError as problem:
-        return f"the image {image} is not here and cannot be pulled: {_explanation(problem)}"
+        return f"the image {image} is not here and cannot be pulled: {explanation(problem)}"
     except requests.exceptions.RequestException:
         return f"the image {image} is not here, and its registry gave no answer within {REGISTRY_ANSWERS_WITHIN_S:g} s"
     return None
@@ -98,10 +102,6 @@ def tag_of(spec: ServiceSpec) -> str:
     return spec.image or f"realstack-{spec.compose_name}"
 
 
-class StoppedError(Exception):
-    """The start was given up while an image was being fetched or built."""
-
-
 def ensure_image(
     api: Api,
     spec: ServiceSpec,
@@ -112,10 +112,10 @@ def ensure_image(
 ) -> dict[str, Any]:
     """Make the service's image be here, by pull or build, and return what the engine knows of it.
 
-    Blocking; ``stop`` ends it early.
+    Blocking; ``stop`` ends it early. ``pull_within_s``: for the pull, and for the build.
 
-    :raises ImageUnavailable: it cannot be pulled.
-    :raises ServiceStartFailed: it cannot be built (stage ``build``).
+    :raises ImageUnavailable: it cannot be pulled, or not in time.
+    :raises ServiceStartFailed: it cannot be built, or not in time (stage ``build``).
     :raises StoppedError: ``stop`` was set.
     """
     image = tag_of(spec)
@@ -126,7 +126,7 @@ def ensure_image(
     else:
         is_stale, digest = needs_build(api, spec, spec.build)
         if is_stale:
-            build_image(api.engine, spec, spec.build, digest=digest, run=run, stop=stop)
+            build_image(api.engine, spec, spec.build, digest=digest, run=run, within_s=pull_within_s, stop=stop)
     if (found := api.inspect_image(image)) is None:
         raise ImageUnavailable(
             f"Service {spec.name!r} needs the image {image}, which was here a moment ago.",
@@ -150,55 +150,26 @@ def needs_build(api: Api, spec: ServiceSpec, build: Build) -> tuple[bool, str | 
     return not is_given and (digest is None or labels.get(BUILD_LABEL) != digest), digest
 
 
-def pull(engine: Engine, image: str, spec: ServiceSpec, *, within_s: float, stop: threading.Event) -> None:
-    """Pull ``image``, by the SDK: it knows where the user's credentials lie.
-
-    :raises ImageUnavailable: the registry does not give it, or not within ``within_s`` seconds.
-    """
-    import docker
-    import requests
-
-    deadline = time.monotonic() + within_s
-    repository, tag = docker.utils.parse_repository_tag(image)
-    remedy = (
-        f"check the name in the compose file and `docker pull {image}`; where nothing can be pulled, "
-        "`make images` builds the images, and REALSTACK_PROVIDER=embedded needs none."
-    )
-    try:
-        with client_of(engine) as client:
-            for event in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
-                if stop.is_set():
-                    raise StoppedError
-                if "error" in event:
-                    raise ImageUnavailable(
-                        f"Service {spec.name!r} needs the image {image}, which cannot be pulled: {event['error']}.",
-                        remedy=remedy,
-                    )
-                if time.monotonic() > deadline:
-                    raise ImageUnavailable(
-                        f"Service {spec.name!r} needs the image {image}, which was not pulled within {within_s:g} s.",
-                        remedy=f"`docker pull {image}` once by hand, or raise [tool.realstack] pull_within_s.",
-                    )
-    except (docker.errors.APIError, requests.exceptions.RequestException) as problem:
-        raise ImageUnavailable(
-            f"Service {spec.name!r} needs the image {image}, which is not here and cannot be pulled: "
-            f"{_explanation(problem)}.",
-            remedy=remedy,
-        ) from problem
-
-
 def build_image(
-    engine: Engine, spec: ServiceSpec, build: Build, *, digest: str | None, run: Run, stop: threading.Event
+    engine: Engine,
+    spec: ServiceSpec,
+    build: Build,
+    *,
+    digest: str | None,
+    run: Run,
+    within_s: float,
+    stop: threading.Event,
 ) -> None:
     """Build by the command ``docker`` with BuildKit, which alone knows secrets and per-file ignore lists.
 
     :raises ImageUnavailable: an image that it builds upon is not to be had.
-    :raises ServiceStartFailed: it failed, or there is no such command.
+    :raises ServiceStartFailed: it failed, took longer than ``within_s`` seconds, or there is no such command.
+    :raises StoppedError: ``stop`` was set.
     """
     environment = {**os.environ, **engine.environment(), "DOCKER_BUILDKIT": "1", "REALSTACK_RUN": run.run_id}
     tag, began = tag_of(spec), time.monotonic()
     try:
-        status, output = _run(_build_command(build, tag, digest), environment, stop)
+        status, output = _run(_build_command(build, tag, digest), environment, within_s, stop)
     except FileNotFoundError as problem:
         raise ServiceStartFailed(
             spec.name,
@@ -206,6 +177,14 @@ def build_image(
             problem="its image is to be built, and there is no command `docker`",
             remedy=f"install Docker's command line with buildx, or build {tag} elsewhere.",
         ) from problem
+    if status is None:
+        raise ServiceStartFailed(
+            spec.name,
+            "build",
+            problem=f"the image {tag} was not built within {within_s:g} s",
+            log_tail=tail(output.splitlines()),
+            remedy=f"`docker build --tag {tag}` once by hand, or raise [tool.realstack] pull_within_s.",
+        )
     if status:
         raise build_failed(spec, build, output, time.monotonic() - began)
 
@@ -241,23 +220,41 @@ def _build_command(build: Build, tag: str, digest: str | None) -> list[str]:
     return [*command, str(build.context)]
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str], stop: threading.Event) -> tuple[int, str]:
-    """Exit status and output; the command is ended once ``stop`` is set."""
+def _run(
+    command: Sequence[str], environment: Mapping[str, str], within_s: float, stop: threading.Event
+) -> tuple[int | None, str]:
+    """Exit status and output; the command is ended after ``within_s`` seconds (None), or once ``stop`` is set."""
+    deadline = time.monotonic() + within_s
     with (
         tempfile.TemporaryFile("w+", errors="replace") as output,
         subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         ) as process,
     ):
-        while True:
+        status: int | None = None
+        while status is None and time.monotonic() < deadline and not stop.is_set():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                status = process.wait(0.1)
-                output.seek(0)
-                return status, output.read()
-            if stop.is_set():
-                process.terminate()
-                process.wait()
-                raise StoppedError
+                status = process.wait(_LOOK_EVERY_S)
+        if status is None:
+            _end(process)
+        if status is None and stop.is_set():
+            raise StoppedError
+        output.seek(0)
+        return status, output.read()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Tell the command and what it started to end; kill what did not. The builder gives up with its client."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_ENDS_WITHIN_S)
 
 
 def context_hash(build: Build) -> str | None:
@@ -280,9 +277,3 @@ def _context_files(build: Build) -> Iterator[Path]:
     rules = read_rules(ignore.read_text(encoding="utf-8")) if ignore.is_file() else []
     files = sorted(build.context / name for name in islice(files_of(build.context, rules), _MOST_FILES * 2))
     return (file for file in files if file.is_file() and file.suffix != ".pyc")
-
-
-def _explanation(problem: Any) -> str:
-    """The engine's own words, without the SDK's wrapping and the address that it asked: the reader has the image."""
-    words = str(getattr(problem, "explanation", None) or problem).strip().rstrip(".")
-    return re.sub(r'^Get "[^"]*": ', "", words)
