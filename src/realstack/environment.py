@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -14,8 +13,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from realstack import registry
 from realstack.config import Settings, past_proxy
 from realstack.errors import NotOurs, ProviderUnavailable, RealstackError
@@ -24,7 +21,7 @@ from realstack.providers import PROVIDERS
 from realstack.providers.base import Provider, Recipe, Running
 from realstack.readiness import until_ready
 from realstack.services import service
-from realstack.watchdog import Watchdog
+from realstack.watchdog import watched
 
 if TYPE_CHECKING:
     from realstack.state.template import Template
@@ -217,31 +214,27 @@ async def running_environment(
     ``name`` writes a record to which other processes may attach; ``stands`` also lends a database and a Redis
     for as long as the environment is up, and records them.
 
-    :raises RealstackError: something could not start; all that had started is gone again.
+    :raises RealstackError: something could not start, and all that had started is gone again; or it could not be
+        removed (:class:`~realstack.errors.LeftBehind`), and the watchdog goes on trying.
     """
     run = _new_run(settings)
     environment = Environment(settings, run)
     record = registry.Record(run, name=name)
     registry.write(record)
-    watchdog = Watchdog(run)
-    try:
-        async with AsyncExitStack() as stack:
-            start = Start(environment, stack, listen)
-            try:
-                for stage in STAGES:
-                    await stage(start)
-            except BaseExceptionGroup as group:
-                raise _with_reasons(first_cause(group), environment) from group
-            except RealstackError as problem:
-                raise _with_reasons(problem, environment) from problem.__cause__
-            if name:
-                standing = await stack.enter_async_context(_standing(environment)) if stands else {}
-                registry.write(recorded(environment, record, standing))
-            yield environment
-    finally:
-        shutil.rmtree(run.folder, ignore_errors=True)
-        registry.forget(run.run_id)
-        watchdog.done()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(watched(run))
+        start = Start(environment, stack, listen)
+        try:
+            for stage in STAGES:
+                await stage(start)
+        except BaseExceptionGroup as group:
+            raise _with_reasons(first_cause(group), environment) from group
+        except RealstackError as problem:
+            raise _with_reasons(problem, environment) from problem.__cause__
+        if name:
+            standing = await stack.enter_async_context(_standing(environment)) if stands else {}
+            registry.write(recorded(environment, record, standing))
+        yield environment
 
 
 async def attach(settings: Settings, record: registry.Record) -> Environment:
@@ -428,7 +421,7 @@ def _provider(name: str, settings: Settings, specs: list[ServiceSpec]) -> Provid
     elif name == "external":
         made = made({spec.name: settings.addresses[spec.name] for spec in specs})
     elif name == "compose":
-        made = made(settings.compose)
+        made = made(settings.compose, pull_within_s=settings.pull_within_s, ready_within_s=settings.ready_within_s)
     else:
         made = made(settings.pull_within_s)
     provider: Provider = made
@@ -510,7 +503,7 @@ def _with_reasons(error: BaseException, environment: Environment) -> BaseExcepti
         reasons: dict[str, list[str]] = {}
         for name, choice in environment.choices.items():
             reasons.setdefault(str(choice), []).append(name)
-        error.context = tuple(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+        error.context += tuple(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
     return error
 
 
@@ -534,8 +527,7 @@ def _new_run(settings: Settings) -> Run:
     run_id = registry.new_run_id()
     folder = data_folder() / f"realstack-{run_id}"
     folder.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700)
-    own = psutil.Process()
-    return Run(run_id, folder, own.pid, own.create_time(), settings.project)
+    return registry.run_of_ours(run_id, folder, settings.project)
 
 
 def data_folder() -> Path:

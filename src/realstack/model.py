@@ -200,7 +200,7 @@ class Run:
         """Labels for everything that a Docker engine makes for this run."""
         return {
             "realstack.run": self.run_id,
-            "realstack.owner": f"{self.owner_pid}:{self.owner_started:.2f}",
+            "realstack.owner": str(Owner(self.owner_pid, self.owner_started, self.owner_place)),
             "realstack.project": self.project,
         }
 
