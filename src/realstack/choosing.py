@@ -138,7 +138,7 @@ def provider_named(name: str, settings: Settings, specs: list[ServiceSpec]) -> P
     elif name == "external":
         made = made({spec.name: settings.addresses[spec.name] for spec in specs})
     elif name == "compose":
-        made = made(settings.compose)
+        made = made(settings.compose, pull_within_s=settings.pull_within_s, ready_within_s=settings.ready_within_s)
     else:
         made = made(settings.pull_within_s)
     provider: Provider = made

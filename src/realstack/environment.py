@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import psutil
 
 from realstack import registry
 from realstack.attaching import recorded
@@ -28,7 +25,7 @@ from realstack.readiness import until_ready
 from realstack.running import Environment, Event, Listener
 from realstack.services import service
 from realstack.services.fake_llm_files import hand_over
-from realstack.watchdog import Watchdog
+from realstack.watchdog import watched
 
 if TYPE_CHECKING:
     from realstack.state.template import Template
@@ -120,30 +117,26 @@ async def running_environment(
     ``name`` writes a record to which other processes may attach; ``stands`` also lends a database and a Redis
     for as long as the environment is up, and records them.
 
-    :raises RealstackError: something could not start; all that had started is gone again.
+    :raises RealstackError: something could not start, and all that had started is gone again; or it could not be
+        removed (:class:`~realstack.errors.LeftBehind`), and the watchdog goes on trying.
     """
     run = _new_run(settings)
     environment = Environment(settings, run)
     record = registry.Record(run, name=name)
-    watchdog = _watched(record)
-    try:
-        async with AsyncExitStack() as stack:
-            start = Start(environment, stack, listen)
-            try:
-                for stage in STAGES:
-                    await stage(start)
-            except BaseExceptionGroup as group:
-                raise _with_reasons(first_cause(group), environment) from group
-            except RealstackError as problem:
-                raise _with_reasons(problem, environment) from problem.__cause__
-            if name:
-                lent = await stack.enter_async_context(standing(environment)) if stands else {}
-                registry.write(recorded(environment, record, lent))
-            yield environment
-    finally:
-        shutil.rmtree(run.folder, ignore_errors=True)
-        registry.forget(run.run_id)
-        watchdog.done()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(watched(record))
+        start = Start(environment, stack, listen)
+        try:
+            for stage in STAGES:
+                await stage(start)
+        except BaseExceptionGroup as group:
+            raise _with_reasons(first_cause(group), environment) from group
+        except RealstackError as problem:
+            raise _with_reasons(problem, environment) from problem.__cause__
+        if name:
+            lent = await stack.enter_async_context(standing(environment)) if stands else {}
+            registry.write(recorded(environment, record, lent))
+        yield environment
 
 
 async def attach(settings: Settings, record: registry.Record) -> Environment:
@@ -221,7 +214,7 @@ def _with_reasons(error: BaseException, environment: Environment) -> BaseExcepti
         reasons: dict[str, list[str]] = {}
         for name, choice in environment.choices.items():
             reasons.setdefault(str(choice), []).append(name)
-        error.context = tuple(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+        error.context += tuple(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
     return error
 
 
@@ -251,20 +244,7 @@ def _new_run(settings: Settings) -> Run:
             f"the run has no place for its data: {problem}.",
             remedy="let TMPDIR name a folder that can be written and has room.",
         ) from problem
-    own = psutil.Process()
-    return Run(run_id, folder, own.pid, own.create_time(), settings.project)
-
-
-def _watched(record: registry.Record) -> Watchdog:
-    """Write the run down and have it watched; where that fails, nothing is left of it."""
-    try:
-        registry.write(record)
-        return Watchdog(record.run)
-    except BaseException:
-        shutil.rmtree(record.run.folder, ignore_errors=True)
-        with suppress(RealstackError, OSError):
-            registry.forget(record.run.run_id)
-        raise
+    return registry.run_of_ours(run_id, folder, settings.project)
 
 
 def data_folder() -> Path:

@@ -107,6 +107,12 @@ class NotReadyInTime(ServiceStartFailed):
     slug = "not-ready"
 
 
+class LeftBehind(RealstackError):
+    """Something of a run could not be removed at its end; its watchdog goes on trying."""
+
+    slug = "left-behind"
+
+
 class MigrationFailed(RealstackError):
     """A migration failed; ``where`` is ``file:line`` where it is known."""
 

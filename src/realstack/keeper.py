@@ -26,7 +26,7 @@ from realstack import registry
 from realstack.config import Settings, load_settings
 from realstack.environment import first_cause, running_environment
 from realstack.errors import HomeUnusable, NoEnvironment, RealstackError
-from realstack.model import Run, tail
+from realstack.model import tail
 from realstack.running import Event, Listener
 
 LOOK_EVERY_S = 0.2
@@ -251,9 +251,9 @@ async def _until_useless(stop: asyncio.Event, order: Mapping[str, Any]) -> None:
 
 async def _leave_error(order: Mapping[str, Any], text: str) -> None:
     """Tell the starter, and leave the error where the run's other workers find it, as long as the run lasts."""
-    run_id, own = registry.new_run_id(), psutil.Process()
+    run_id = registry.new_run_id()
     if order["serves_pid"] is not None:
-        run = Run(run_id, Path(os.devnull), own.pid, own.create_time(), "")
+        run = registry.run_of_ours(run_id, Path(os.devnull), "")
         with suppress(HomeUnusable):  # which is then what it has to tell
             registry.write(registry.Record(run, name=order["name"], error=text))
     _tell(Event(FAILED, None, text, 0.0))

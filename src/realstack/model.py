@@ -187,7 +187,8 @@ class Run:
 
     ``run_id`` stands in container labels (``realstack.run``), compose project names, process environments
     (``REALSTACK_RUN``) and folder names, so that a sweep can find all of it. ``folder`` exists and belongs
-    to this run alone; it lies on tmpfs where there is one with room.
+    to this run alone; it lies on tmpfs where there is one with room. ``owner_place`` and ``owner_host`` say where the
+    owner's process id means something (:mod:`realstack.place`); empty where nobody noted it.
     """
 
     run_id: str
@@ -195,15 +196,39 @@ class Run:
     owner_pid: int
     owner_started: float
     project: str
+    owner_place: str = ""
+    owner_host: str = ""
 
     @property
     def labels(self) -> dict[str, str]:
         """Labels for everything that a Docker engine makes for this run."""
         return {
             "realstack.run": self.run_id,
-            "realstack.owner": f"{self.owner_pid}:{self.owner_started:.2f}",
+            "realstack.owner": str(Owner(self.owner_pid, self.owner_started, self.owner_place)),
             "realstack.project": self.project,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The process that owns a run, as the label says it: ``PID:STARTED@PLACE``; ``place`` is empty where unknown."""
+
+    pid: int
+    started: float
+    place: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.pid}:{self.started:.2f}" + (f"@{self.place}" if self.place else "")
+
+    @classmethod
+    def of_label(cls, label: str) -> Owner | None:
+        """The owner that such a label names; None if it names none."""
+        process, _, place = label.partition("@")
+        pid, _, started = process.partition(":")
+        try:
+            return cls(int(pid), float(started), place)
+        except ValueError:
+            return None
 
 
 def tail(lines: Sequence[str], count: int = 20) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ import psutil
 
 from realstack.errors import HomeUnusable
 from realstack.model import Choice, Endpoint, Run, Secret
+from realstack.place import here, host, is_here, is_of_an_earlier_start
 
 
 def home() -> Path:
@@ -58,6 +59,12 @@ def new_run_id() -> str:
     return "r" + secrets.token_hex(5)
 
 
+def run_of_ours(run_id: str, folder: Path, project: str) -> Run:
+    """A run that this process owns."""
+    own = psutil.Process()
+    return Run(run_id, folder, own.pid, own.create_time(), project, owner_place=here(), owner_host=host())
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What is known of a run. ``name`` is set where others may attach; ``ready`` once they may, ``error`` if never.
@@ -85,8 +92,18 @@ class Record:
         return runs_folder() / f"{self.run.run_id}.json"
 
     def owner_lives(self) -> bool:
-        """Whether the process that owns the run is still the one that began it."""
-        return process_lives(self.run.owner_pid, self.run.owner_started)
+        """Whether the process that owns the run lives here, and is still the one that began it."""
+        return self.is_from_here() and process_lives(self.run.owner_pid, self.run.owner_started)
+
+    def owner_ended(self) -> bool:
+        """Whether it is certain that the owner lives no more. Of one elsewhere it is not: homes are shared, too."""
+        if self.is_from_here():
+            return not self.owner_lives()
+        return is_of_an_earlier_start(self.run.owner_place, self.run.owner_host)
+
+    def is_from_here(self) -> bool:
+        """Whether the owner is a process that can be seen from here. A record that does not say is taken as such."""
+        return is_here(self.run.owner_place or here())
 
 
 def process_lives(pid: int, started: float) -> bool:

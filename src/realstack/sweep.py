@@ -10,37 +10,114 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from realstack import registry
+from realstack.errors import RealstackError
+from realstack.model import Owner
+from realstack.place import is_here
 
 STOP_WITHIN_S = 3.0
+ENGINE_ANSWERS_WITHIN_S = 10.0
+_ROUND_EVERY_S = 0.5
 
 
-def sweep(run_id: str, folder: Path) -> list[str]:
-    """End and remove all that carries the mark of this run; returns what was found, in words.
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep found, in words: what is gone now, what is not and why, and what was left to somebody else."""
 
-    Safe to call again, and while somebody else sweeps the same run.
+    removed: tuple[str, ...] = ()
+    not_removed: tuple[str, ...] = ()
+    left_alone: tuple[str, ...] = ()
+
+    def __add__(self, other: Swept) -> Swept:
+        return Swept(
+            self.removed + other.removed, self.not_removed + other.not_removed, self.left_alone + other.left_alone
+        )
+
+
+def sweep(run_id: str, folder: Path, *, rounds: int = 1) -> Swept:
+    """End and remove all that carries the mark of this run; what its engine does not give up keeps folder and record.
+
+    ``rounds``: how often to look, half a second apart: an engine may still be creating what a dead client had asked it
+    for. Safe to call again, and while somebody else sweeps the same run.
     """
-    found = _end_processes(run_id, folder)
-    found += _remove_from_engine(run_id, folder)
-    found += _end_processes(run_id, folder)
-    found += _remove_owned_folders(folder)
+    removed: dict[str, None] = {}
+    problem = ""
+    for round_number in range(rounds):
+        time.sleep(_ROUND_EVERY_S if round_number else 0)
+        removed.update(dict.fromkeys(_end_processes(run_id, folder)))
+        by_engine, problem = _remove_from_engine(run_id, folder)
+        removed.update(dict.fromkeys(by_engine + _end_processes(run_id, folder)))
+    removed.update(dict.fromkeys(_remove_owned_folders(folder)))
+    if problem:
+        return Swept(tuple(removed), (f"what the engine holds of run {run_id}: {problem}",))
     if folder.is_dir() and is_run_folder(folder, run_id):
-        found.append(f"folder {folder}")
+        removed[f"folder {folder}"] = None
         shutil.rmtree(folder, ignore_errors=True)
     if not folder.exists():
         registry.forget(run_id)
-    return found
+    return Swept(tuple(removed))
+
+
+def sweep_ended_runs() -> Swept:
+    """Sweep every recorded run whose owner has ended, and what an engine still holds of such runs.
+
+    An owner of another machine, container or PID namespace cannot be seen from here: its runs are left alone.
+    """
+    swept = Swept()
+    ended = set()
+    for record in registry.records():
+        run = record.run
+        if record.owner_ended():
+            ended.add(run.run_id)
+            swept += sweep(run.run_id, run.folder)
+        elif not record.is_from_here():
+            swept += Swept(left_alone=(f"run {run.run_id}: it belongs to {run.owner_host or 'another machine'}",))
+    return swept + _sweep_engine(ended)
 
 
 def is_run_folder(folder: Path, run_id: str) -> bool:
     """Whether ``folder`` was made for this run: a folder is removed only if its name says so."""
     return folder.name == f"realstack-{run_id}"
+
+
+def _sweep_engine(ended: set[str]) -> Swept:
+    """Remove what the usual engine holds of these runs, and of others whose owner was from here and has ended."""
+    from realstack.providers import docker_engine
+
+    recorded = {record.run.run_id for record in registry.records()}
+    swept = Swept()
+    try:
+        for run_id, label in docker_engine.runs().items():
+            owner = Owner.of_label(label)
+            if run_id in recorded:  # its owner lives, or it was said above why it is still there
+                continue
+            if run_id in ended or (owner and is_here(owner.place) and not _lives(owner)):
+                swept += Swept(tuple(docker_engine.remove_run(run_id)))
+            elif owner and not is_here(owner.place):
+                swept += Swept(left_alone=(_elsewhere(run_id),))
+    except Exception as problem:  # noqa: BLE001 - as in _remove_from_engine
+        swept += Swept(not_removed=(f"what the engine holds of runs without a record: {_reason(problem)}",))
+    return swept
+
+
+def _lives(owner: Owner) -> bool:
+    return registry.process_lives(owner.pid, owner.started)
+
+
+def _elsewhere(run_id: str) -> str:
+    listed = f"docker ps --all --quiet --filter label=realstack.run={run_id}"
+    return (
+        f"run {run_id}, of which the engine holds something: its owner is of another machine, another container or "
+        f"another start of this machine. If it has ended, `docker rm --force --volumes $({listed})` removes it"
+    )
 
 
 def _end_processes(run_id: str, folder: Path) -> list[str]:
@@ -110,14 +187,17 @@ def _noted(folder: Path) -> Iterator[dict[str, Any]]:
                 yield noted
 
 
-def _remove_from_engine(run_id: str, folder: Path) -> list[str]:
-    note = folder / "docker.json"
-    if not note.is_file():
-        return []
-    from realstack.providers.docker_engine import remove_run
+def _remove_from_engine(run_id: str, folder: Path) -> tuple[list[str], str]:
+    """What was removed, and why not all of it was; "" if it was."""
+    if not (folder / "docker.json").is_file():
+        return [], ""
+    from realstack.providers.docker_engine import engine_of, remove_run
 
     try:
-        docker_host = json.loads(note.read_text(encoding="utf-8")).get("docker_host")
-        return remove_run(run_id, docker_host)
+        return remove_run(run_id, engine_of(folder), answers_within_s=ENGINE_ANSWERS_WITHIN_S), ""
     except Exception as problem:  # noqa: BLE001 - an engine that is gone must not keep the rest from being swept
-        return [f"engine not swept: {problem}"]
+        return [], _reason(problem)
+
+
+def _reason(problem: Exception) -> str:
+    return problem.problem.rstrip(".") if isinstance(problem, RealstackError) else str(problem) or repr(problem)

@@ -2,8 +2,8 @@
 
 It holds the reading end of a pipe. The owner holds the writing end and never writes but for the word
 ``done``, after it removed everything itself. End of file without that word means that the owner died, by
-whatever signal: the watchdog then ends the run's processes, removes its containers, networks and volumes,
-its folder and its record.
+whatever signal, or could not remove all: the watchdog then ends the run's processes, removes its containers,
+networks and volumes, its folder and its record. While an engine does not let it, it tries again for some minutes.
 
 It starts while the services do, and they need the processor more: it begins with next to no imports. What a sweep
 needs is imported a second later, or when the owner has died before.
@@ -20,11 +20,17 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from realstack.model import Run
+    from realstack.registry import Record
 
 DONE = b"done"
 ROUNDS = 3
-"""Sweeps in a row: an engine may still be creating what a dead client had asked it for."""
+"""Looks in a row: an engine may still be creating what a dead client had asked it for."""
+TRIES_AGAIN_AFTER_S = (1, 2, 5, 10, 20, 30, 60, 120)
+"""Where something was not removed: an engine may be busy, or be started again. Then it is left to `realstack down`."""
 
 
 class Watchdog:
@@ -69,8 +75,7 @@ class Watchdog:
             return
         with contextlib.suppress(BrokenPipeError):
             os.write(self._writing, DONE)
-        os.close(self._writing)
-        self._writing = -1
+        self._close()
         import subprocess
 
         try:
@@ -78,6 +83,59 @@ class Watchdog:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def hand_over(self) -> None:
+        """Not all was removed: the watchdog sweeps from now on, also after our own end. Does not wait for it."""
+        if self._writing >= 0:
+            self._close()
+            self._process.returncode = 0  # it may outlive us; keep subprocess from warning about it
+
+    def _close(self) -> None:
+        os.close(self._writing)
+        self._writing = -1
+
+
+@contextlib.contextmanager
+def watched(record: Record) -> Iterator[None]:
+    """A run, written down and watched; where either fails, nothing is left of it.
+
+    On exit its folder and record are gone, unless something is left: that is the watchdog's then. Providers leave a
+    note in the folder of what they make, and take it back when that is gone.
+
+    :raises HomeUnusable: it cannot be written down.
+    """
+    import shutil
+
+    from realstack import registry
+    from realstack.errors import RealstackError
+
+    run = record.run
+    try:
+        registry.write(record)
+        watchdog = Watchdog(run)
+    except BaseException:
+        shutil.rmtree(run.folder, ignore_errors=True)
+        with contextlib.suppress(RealstackError, OSError):
+            registry.forget(run.run_id)
+        raise
+    is_cut_short = False
+    try:
+        yield
+    except OSError:
+        is_cut_short = True  # whatever step it is of, a clean-up may not have come to its end
+        raise
+    finally:
+        if is_cut_short or left_in(run.folder):
+            watchdog.hand_over()
+        else:
+            shutil.rmtree(run.folder, ignore_errors=True)
+            registry.forget(run.run_id)
+            watchdog.done()
+
+
+def left_in(folder: Path) -> list[str]:
+    """The notes of what a run has made and not taken back: it may be there still."""
+    return [str(note) for note in (*folder.glob("docker.json"), *folder.glob("processes/*.json"))]
 
 
 def _environment() -> dict[str, str]:
@@ -122,10 +180,12 @@ def main(argv: list[str]) -> int:
 
     from realstack.sweep import sweep
 
-    for round_number in range(ROUNDS):
-        if round_number:
-            time.sleep(0.5)
-        sweep(run_id, Path(folder))
+    swept = sweep(run_id, Path(folder), rounds=ROUNDS)
+    for pause_s in TRIES_AGAIN_AFTER_S:
+        if not swept.not_removed:
+            break
+        time.sleep(pause_s)
+        swept = sweep(run_id, Path(folder))
     return 0
 
 

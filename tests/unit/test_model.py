@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from realstack.model import Choice, Endpoint, Run, Secret, tail
+import pytest
+
+from realstack.model import Choice, Endpoint, Owner, Run, Secret, tail
 
 
 def endpoint(**changes: object) -> Endpoint:
@@ -47,8 +49,23 @@ def test_a_choice_says_its_reason() -> None:
 
 
 def test_the_labels_of_a_run_name_run_owner_and_project() -> None:
-    run = Run("r1", Path("/x"), 42, 1.5, "shop")
-    assert run.labels == {"realstack.run": "r1", "realstack.owner": "42:1.50", "realstack.project": "shop"}
+    run = Run("r1", Path("/x"), 42, 1.5, "shop", owner_place="boot/7")
+    assert run.labels == {"realstack.run": "r1", "realstack.owner": "42:1.50@boot/7", "realstack.project": "shop"}
+
+
+@pytest.mark.parametrize(
+    ("label", "owner"),
+    [
+        ("42:1.50@boot/7", Owner(42, 1.5, "boot/7")),
+        ("42:1.50", Owner(42, 1.5)),
+        ("", None),
+        ("42", None),
+        ("somebody:else@there", None),
+    ],
+)
+def test_the_label_of_an_owner_is_read_back_and_what_is_none_names_nobody(label: str, owner: Owner | None) -> None:
+    assert Owner.of_label(label) == owner
+    assert owner is None or str(owner) == label
 
 
 def test_a_tail_is_the_last_lines_without_trailing_space() -> None:

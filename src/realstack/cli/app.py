@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,7 +30,7 @@ from realstack.handles.session import Session
 from realstack.keeper import end, ensure_kept
 from realstack.known_state import reset_standing
 from realstack.running import Environment
-from realstack.sweep import sweep
+from realstack.sweep import Swept, sweep, sweep_ended_runs
 
 app = typer.Typer(
     help="Real Postgres, real Redis and a fake LLM with the providers' wire protocols, at a known state for tests.",
@@ -80,37 +81,32 @@ def up(provider: ProviderOption = None, file: ComposeOption = None, as_json: Jso
 
 @app.command()
 def down(as_json: JsonOption = False) -> None:
-    """Stop what `up` started for this project, and sweep what runs that were killed have left."""
-    said: list[str] = []
+    """Stop what `up` started for this project, and sweep what runs that were killed have left.
+
+    Exit code 1 if something could not be removed.
+    """
+    swept = Swept()
     record = registry.find(up_name(project_id(find_root(Path.cwd()))))
-    if record is not None:
-        if not end(record):
-            said += sweep(record.run.run_id, record.run.folder)
-        said.append(f"run {record.run.run_id}")
-    said += sweep_dead_runs()
+    if record is not None and not end(record) and record.owner_lives():
+        swept += sweep(record.run.run_id, record.run.folder)
+    swept += sweep_ended_runs()
+    if record is not None and not record.path.exists():
+        swept += Swept(removed=(f"run {record.run.run_id}",))
     if as_json:
-        typer.echo(json.dumps({"removed": said}))
-    elif said:
-        for line in said:
-            typer.echo(f"removed {line}")
+        typer.echo(json.dumps(asdict(swept)))
     else:
-        typer.echo("nothing is up")
+        for line in _told(swept) or ["nothing is up"]:
+            typer.echo(line)
+    if swept.not_removed:
+        raise typer.Exit(exit_codes.FAILED)
 
 
-def sweep_dead_runs() -> list[str]:
-    """Sweep every recorded run whose owner is dead, and what an engine still holds of such runs."""
-    said: list[str] = []
-    for record in registry.records():
-        if not record.owner_lives():
-            said += sweep(record.run.run_id, record.run.folder)
-    from realstack.providers import docker_engine
-
-    living = {record.run.run_id for record in registry.records() if record.owner_lives()}
-    for run_id, owner in docker_engine.runs().items():
-        pid, _, started = owner.partition(":")
-        if run_id not in living and pid.isdigit() and not registry.process_lives(int(pid), float(started or 0)):
-            said += docker_engine.remove_run(run_id, None)
-    return said
+def _told(swept: Swept) -> list[str]:
+    return [
+        *(f"removed {line}" for line in swept.removed),
+        *(f"not removed: {line}; `realstack down` tries again" for line in swept.not_removed),
+        *(f"left alone: {line}" for line in swept.left_alone),
+    ]
 
 
 @app.command()

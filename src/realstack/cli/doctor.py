@@ -127,7 +127,7 @@ def _room(settings: Settings) -> Iterator[Check]:
 
 
 def _dead_runs(settings: Settings) -> Iterator[Check]:
-    dead = [record.run.run_id for record in registry.records() if not record.owner_lives()]
+    dead = [record.run.run_id for record in registry.records() if record.owner_ended()]
     if dead:
         yield Check("dead runs", "note", f"left behind: {', '.join(dead)}", "`realstack down` sweeps them.")
     else:

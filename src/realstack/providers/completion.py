@@ -3,8 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
+
+from realstack.errors import RealstackError
+
+
+@asynccontextmanager
+async def ended_by(end: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Run ``end`` to its end on exit. If both fail, the body's error of ours is told, with the other in a line."""
+    try:
+        yield
+    except RealstackError as problem:
+        try:
+            await all_to_their_end([end()])
+        except RealstackError as other:
+            problem.context += (other.problem,)
+        raise
+    except BaseException:
+        await all_to_their_end([end()])
+        raise
+    else:
+        await all_to_their_end([end()])
 
 
 async def all_to_their_end(steps: Sequence[Coroutine[Any, Any, None]]) -> None:

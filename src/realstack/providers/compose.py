@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,26 +29,32 @@ from realstack.errors import (
 )
 from realstack.model import Address, Run, ServiceSpec, tail
 from realstack.providers import docker_engine
+from realstack.providers.completion import ended_by
 from realstack.providers.docker_api import Api, Container
 from realstack.providers.docker_builds import BUILD_LABEL, NO_BUILDER, build_failed, needs_build
-from realstack.providers.docker_container import Contained, end_of, host_port_of, refusal
+from realstack.providers.docker_container import Contained, end_of, host_port_of, refusal, tag_of
 from realstack.providers.docker_engine import COMPOSE_PROJECT_LABEL, SERVICE_LABEL, log_of
 from realstack.providers.docker_programs import GET_COMPOSE, why_no_compose
 
 COMPOSE_SERVICE_LABEL = "com.docker.compose.service"
-UP_WITHIN_S = 600.0
-_LOOKS_AFTER_A_CUT = 3
-_LOOK_AGAIN_AFTER_S = 0.3
+PULL_WITHIN_S, READY_WITHIN_S = 300.0, 60.0
+_LOOKS_AFTER_A_CUT = 4
 
 
 class Compose:
-    """Starts the services and what they depend on by ``docker compose up``; on exit the project is gone."""
+    """Starts the services and what they depend on by ``docker compose up``; on exit the project is gone.
+
+    That one command pulls, builds and starts, and waits for dependencies. It has ``ready_within_s`` seconds for each
+    service, and ``pull_within_s`` seconds more if an image is to be pulled or built.
+    """
 
     name: ClassVar[str] = "compose"
 
-    def __init__(self, project: ComposeProject, up_within_s: float = UP_WITHIN_S) -> None:
+    def __init__(
+        self, project: ComposeProject, *, pull_within_s: float = PULL_WITHIN_S, ready_within_s: float = READY_WITHIN_S
+    ) -> None:
         self._project = project
-        self._up_within_s = up_within_s
+        self._pull_within_s, self._ready_within_s = pull_within_s, ready_within_s
 
     @asynccontextmanager
     async def running(self, specs: Sequence[ServiceSpec], run: Run) -> AsyncIterator[Mapping[str, Contained]]:
@@ -56,17 +64,15 @@ class Compose:
         :raises ComposeFileError: Compose refuses the file.
         :raises ImageUnavailable: an image is not to be had.
         :raises ServiceStartFailed: an image could not be built, or a container not be started.
+        :raises LeftBehind: on exit, something could not be removed.
         """
         engine = await to_thread.run_sync(docker_engine.require_engine)
         await to_thread.run_sync(_require_compose)
         api = await to_thread.run_sync(Api, engine)
         up = _Up(self._project, api, run)
-        try:
-            yield await up.start(specs, self._up_within_s)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(up.remove_all)
-                await to_thread.run_sync(api.close)
+        with contextlib.closing(api):
+            async with ended_by(partial(asyncio.to_thread, up.remove_all)):
+                yield await up.start(specs, self._pull_within_s, self._ready_within_s)
 
 
 def _require_compose() -> None:
@@ -84,11 +90,16 @@ class _Up:
         self.name = docker_engine.project_of(run.run_id)
         self._cut_short = False
 
-    async def start(self, specs: Sequence[ServiceSpec], within_s: float) -> dict[str, Contained]:
+    async def start(
+        self, specs: Sequence[ServiceSpec], pull_within_s: float, ready_within_s: float
+    ) -> dict[str, Contained]:
         """``up``, and where each service is then."""
         began = time.monotonic()
         docker_engine.leave_note(self.run, self.engine)
-        digests, build = await to_thread.run_sync(self._builds, specs)
+        wanted = self.project.with_dependencies(specs)
+        digests, build = await to_thread.run_sync(self._builds, wanted)
+        fetch = build or await to_thread.run_sync(self._lacks_an_image, wanted)
+        within_s = ready_within_s * len(wanted) + (pull_within_s if fetch else 0)
         override = self.run.folder / "compose.override.yml"
         content = override_of(specs, self.run, self.engine.publish_ip, digests)
         override.write_text(yaml.safe_dump(content), encoding="utf-8")
@@ -104,7 +115,8 @@ class _Up:
                 problem=f"`docker compose up` of {', '.join(spec.name for spec in specs)} did not come to an end",
                 after_s=time.monotonic() - began,
                 remedy="a registry or a dependency's health check may hang: "
-                f"`docker compose -f {self.project.path} up` shows which.",
+                f"`docker compose -f {self.project.path} up` shows which; or raise [tool.realstack] "
+                f"{'pull_within_s' if fetch else 'ready_within_s'}.",
             ) from problem
         if status:
             raise explained(self.project, specs, output, time.monotonic() - began)
@@ -112,17 +124,13 @@ class _Up:
 
     def remove_all(self) -> None:
         """Remove the project: what ``down --volumes`` would, but without reading the file again."""
-        docker_engine.remove_marked(self.api, self.run.run_id)
-        for _ in range(_LOOKS_AFTER_A_CUT if self._cut_short else 0):
-            # The engine goes on with what the killed client had asked for last.
-            time.sleep(_LOOK_AGAIN_AFTER_S)
-            docker_engine.remove_marked(self.api, self.run.run_id)
+        docker_engine.remove_noted(self.api, self.run, looks=_LOOKS_AFTER_A_CUT if self._cut_short else 1)
 
-    def _builds(self, specs: Sequence[ServiceSpec]) -> tuple[dict[str, str], bool]:
+    def _builds(self, wanted: Sequence[ServiceSpec]) -> tuple[dict[str, str], bool]:
         """The hash that each built image is to carry, and whether any is to be built now."""
         digests: dict[str, str] = {}
         is_stale = False
-        for spec in self.project.with_dependencies(specs):
+        for spec in wanted:
             if spec.build is not None and not any(key.startswith("build.") for key in spec.unsupported):
                 stale, digest = needs_build(self.api, spec, spec.build)
                 digests[spec.compose_name] = digest or "unknown"
@@ -130,6 +138,9 @@ class _Up:
             elif spec.build is not None:
                 is_stale = True  # only Compose knows what goes into it
         return digests, is_stale
+
+    def _lacks_an_image(self, wanted: Sequence[ServiceSpec]) -> bool:
+        return any(self.api.inspect_image(tag_of(spec)) is None for spec in wanted if spec.build is None)
 
     def _compose(self, override: Path) -> list[str]:
         folder = self.project.path.parent

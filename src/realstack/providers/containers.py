@@ -11,17 +11,17 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
-from realstack.errors import RealstackError, ServiceStartFailed, UnsupportedByProvider
+from realstack.errors import ProviderUnavailable, RealstackError, ServiceStartFailed, UnsupportedByProvider
 from realstack.model import Address, Dependency, Run, ServiceSpec, tail
 from realstack.providers import docker_engine
-from realstack.providers.completion import all_to_their_end
+from realstack.providers.completion import ended_by
 from realstack.providers.docker_api import Api, Container, RefusedError
 from realstack.providers.docker_baked import ensure_baked
-from realstack.providers.docker_builds import StoppedError
 from realstack.providers.docker_config import container_config, published
 from realstack.providers.docker_container import LOOK_EVERY_S, Contained, end_of, host_port_of, refusal, tag_of
 from realstack.providers.docker_engine import SERVICE_LABEL, log_of
 from realstack.providers.docker_images import ensure_image
+from realstack.providers.docker_pull import StoppedError
 
 Result = TypeVar("Result")
 
@@ -42,19 +42,18 @@ class Containers:
         """Start all ``specs``; see :class:`realstack.providers.base.Provider`.
 
         :raises UnsupportedByProvider: a declaration has keys that only Docker Compose can honour.
-        :raises ProviderUnavailable: no engine answers.
+        :raises ProviderUnavailable: no engine answers, or it answers no more.
         :raises ImageUnavailable: an image is not to be had.
         :raises ServiceStartFailed: an image could not be built, or a container not be started.
+        :raises LeftBehind: on exit, something could not be removed.
         """
         refuse_unsupported(specs)
         api = await asyncio.to_thread(lambda: Api(docker_engine.require_engine()))
         start = _Start(api, run, self._pull_within_s)
-        try:
-            await start.all_of(specs)
-            yield {spec.name: start.running[spec.name] for spec in specs}
-        finally:
-            await all_to_their_end([start.remove_all()])
-            api.close()
+        with contextlib.closing(api):
+            async with ended_by(start.remove_all):
+                await start.all_of(specs)
+                yield {spec.name: start.running[spec.name] for spec in specs}
 
 
 def refuse_unsupported(specs: Sequence[ServiceSpec]) -> None:
@@ -111,8 +110,10 @@ class _Start:
     async def remove_all(self) -> None:
         """Remove all that carries the run's mark: also what was being made when something else failed."""
         self._stop.set()
-        await asyncio.gather(*self._at_work, return_exceptions=True)
-        await asyncio.to_thread(docker_engine.remove_marked, self.api, self.run.run_id)
+        ends = await asyncio.gather(*self._at_work, return_exceptions=True)
+        # What an engine did not answer in time it may do all the same.
+        is_all = not any(isinstance(end, ProviderUnavailable) for end in ends)
+        await asyncio.to_thread(partial(docker_engine.remove_noted, self.api, self.run, is_all=is_all))
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         """Do it in a thread that a cancelled start need not wait for here: pulls and builds look at ``_stop``.

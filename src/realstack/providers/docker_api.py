@@ -16,13 +16,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from realstack.errors import RealstackError
+from realstack.errors import ProviderUnavailable, RealstackError
 from realstack.providers.docker_address import Engine
 
 if TYPE_CHECKING:
     import docker
 
 CALL_TIMEOUT_S = 60.0
+LOOK_TIMEOUT_S = 20.0
+"""For calls that change nothing: an engine that is busy answers them all the same."""
 _NEWEST_KNOWN = (1, 47)
 _SDK_ONLY = ("ssh", "npipe", "http+docker")
 _FRAME_HEADER = 8
@@ -110,7 +112,7 @@ class Api:
         """The decoded answer; ``query`` holds strings, booleans, and what is sent as JSON. Blocking.
 
         :raises RefusedError: the engine says no.
-        :raises OSError: it does not answer.
+        :raises ProviderUnavailable: it does not answer, or not in time.
         """
         answer = self.raw(method, path, body, **query)
         return json.loads(answer) if answer else None
@@ -158,12 +160,16 @@ class Api:
         return f"/v{version[0]}.{version[1]}"
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, Mapping[str, str], bytes]:
-        if self._sdk is None:
-            return exchange(self.engine, method, path, body, within_s=CALL_TIMEOUT_S)
-        headers = {} if body is None else {"Content-Type": "application/json"}
-        url = f"{self._sdk.base_url}{path}"
-        answer = self._sdk.request(method, url, data=body, headers=headers, timeout=CALL_TIMEOUT_S)
-        return answer.status_code, answer.headers, answer.content
+        within_s = LOOK_TIMEOUT_S if method == "GET" else CALL_TIMEOUT_S
+        try:
+            if self._sdk is None:
+                return exchange(self.engine, method, path, body, within_s=within_s)
+            headers = {} if body is None else {"Content-Type": "application/json"}
+            url = f"{self._sdk.base_url}{path}"
+            answer = self._sdk.request(method, url, data=body, headers=headers, timeout=within_s)
+            return answer.status_code, answer.headers, answer.content
+        except OSError as problem:  # requests' exceptions are such, too
+            raise _silent(self.engine, f"{method} {path.partition('?')[0]}", problem, within_s) from problem
 
 
 class Container:
@@ -200,6 +206,16 @@ class Container:
 
     def __repr__(self) -> str:
         return f"<Container {self.short_id} {self.name}>"
+
+
+def _silent(engine: Engine, asked: str, problem: OSError, within_s: float) -> ProviderUnavailable:
+    in_time = f"it gave no answer within {within_s:g} s" if isinstance(problem, TimeoutError) else ""
+    why = in_time or problem.strerror or str(problem)
+    return ProviderUnavailable(
+        f"the Docker engine at {engine.host} (from {engine.named_by}) was asked `{asked}`: {why}.",
+        remedy="`docker info` tells whether it is busy, hangs or is gone: wait for it, or start it again; "
+        "REALSTACK_PROVIDER=embedded needs no Docker.",
+    )
 
 
 def _frames(content: bytes) -> Sequence[bytes]:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import tempfile
 import threading
@@ -23,8 +24,11 @@ from realstack.providers.docker_container import inspected, tag_of
 from realstack.providers.docker_engine import COMPOSE_PROJECT_LABEL, api_of
 from realstack.providers.docker_ignore import files_of, read_rules
 from realstack.providers.docker_programs import GET_BUILDX, builder_in_sight, why_no_builder
+from realstack.providers.docker_pull import StoppedError
 
 BUILD_LABEL = "realstack.build"
+_LOOK_EVERY_S = 0.1
+_ENDS_WITHIN_S = 5.0
 _MOST_FILES = 3000
 """A build context with more files is not hashed: the builder's own cache is as fast then."""
 _FROM = re.compile(r"^FROM\s+(?:--\S+\s+)*(?P<image>\S+)(?:\s+AS\s+(?P<name>\S+))?", re.IGNORECASE)
@@ -69,24 +73,36 @@ def needs_build(api: Api, spec: ServiceSpec, build: Build) -> tuple[bool, str | 
     return not is_given and (digest is None or labels.get(BUILD_LABEL) != digest), digest
 
 
-class StoppedError(Exception):
-    """The start was given up while an image was being fetched or built."""
-
-
 def build_image(
-    engine: Engine, spec: ServiceSpec, build: Build, *, digest: str | None, run: Run, stop: threading.Event
+    engine: Engine,
+    spec: ServiceSpec,
+    build: Build,
+    *,
+    digest: str | None,
+    run: Run,
+    within_s: float,
+    stop: threading.Event,
 ) -> None:
     """Build by the command ``docker`` with BuildKit, which alone knows secrets and per-file ignore lists.
 
     :raises ImageUnavailable: an image that it builds upon is not to be had.
-    :raises ServiceStartFailed: it failed, or there is no such command.
+    :raises ServiceStartFailed: it failed, took longer than ``within_s`` seconds, or there is no such command.
+    :raises StoppedError: ``stop`` was set.
     """
     environment = {**os.environ, **engine.environment(), "DOCKER_BUILDKIT": "1", "REALSTACK_RUN": run.run_id}
     tag, began = tag_of(spec), time.monotonic()
     try:
-        status, output = _run(_build_command(build, tag, digest), environment, stop)
+        status, output = _run(_build_command(build, tag, digest), environment, within_s, stop)
     except FileNotFoundError as problem:
         raise _no_builder(spec, "there is no command `docker`") from problem
+    if status is None:
+        raise ServiceStartFailed(
+            spec.name,
+            "build",
+            problem=f"the image {tag} was not built within {within_s:g} s",
+            log_tail=tail(output.splitlines()),
+            remedy=f"`docker build --tag {tag}` once by hand, or raise [tool.realstack] pull_within_s.",
+        )
     if status:
         raise build_failed(spec, build, output, time.monotonic() - began)
 
@@ -134,23 +150,41 @@ def _build_command(build: Build, tag: str, digest: str | None) -> list[str]:
     return [*command, str(build.context)]
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str], stop: threading.Event) -> tuple[int, str]:
-    """Exit status and output; the command is ended once ``stop`` is set."""
+def _run(
+    command: Sequence[str], environment: Mapping[str, str], within_s: float, stop: threading.Event
+) -> tuple[int | None, str]:
+    """Exit status and output; the command is ended after ``within_s`` seconds (None), or once ``stop`` is set."""
+    deadline = time.monotonic() + within_s
     with (
         tempfile.TemporaryFile("w+", errors="replace") as output,
         subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         ) as process,
     ):
-        while True:
+        status: int | None = None
+        while status is None and time.monotonic() < deadline and not stop.is_set():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                status = process.wait(0.1)
-                output.seek(0)
-                return status, output.read()
-            if stop.is_set():
-                process.terminate()
-                process.wait()
-                raise StoppedError
+                status = process.wait(_LOOK_EVERY_S)
+        if status is None:
+            _end(process)
+        if status is None and stop.is_set():
+            raise StoppedError
+        output.seek(0)
+        return status, output.read()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Tell the command and what it started to end; kill what did not. The builder gives up with its client."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_ENDS_WITHIN_S)
 
 
 def context_hash(build: Build) -> str | None:

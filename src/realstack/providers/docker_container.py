@@ -7,7 +7,7 @@ import re
 import time
 from typing import Any
 
-from realstack.errors import ComposeFileError
+from realstack.errors import ComposeFileError, ProviderUnavailable
 from realstack.model import Address, ServiceSpec
 from realstack.providers.docker_api import Api, Container, RefusedError
 from realstack.providers.docker_engine import log_of
@@ -76,7 +76,7 @@ def end_of(container: Container) -> str | None:
         container.reload()
     except RefusedError as problem:
         return "its container removed" if problem.status == http.client.NOT_FOUND else None
-    except OSError:
+    except ProviderUnavailable:
         return None  # the engine is busy, or gone: the probe will tell
     state = container.attrs["State"]
     if state["Status"] not in ("exited", "dead"):

@@ -11,10 +11,12 @@ import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realstack.errors import ProviderUnavailable
+from realstack.errors import LeftBehind, ProviderUnavailable
 from realstack.model import Run, ServiceSpec
 from realstack.providers.docker_address import Engine, find_engine
 from realstack.providers.docker_api import CALL_TIMEOUT_S, Api, Container, RefusedError, exchange
@@ -28,18 +30,19 @@ SSH_ANSWERS_WITHIN_S = 5.0
 RUN_LABEL, OWNER_LABEL, SERVICE_LABEL = "realstack.run", "realstack.owner", "realstack.service"
 COMPOSE_PROJECT_LABEL = "com.docker.compose.project"
 _REMOVAL_ROUNDS = 3
+_LOOK_AGAIN_AFTER_S = 0.3
 _REMEDY = "start Docker, or name the engine in DOCKER_HOST; REALSTACK_PROVIDER=embedded needs no Docker."
 
 
-def why_silent(engine: Engine) -> str | None:
-    """Why the engine is of no use, or None if it answers within a second (over ssh: five)."""
+def why_silent(engine: Engine, *, within_s: float = ANSWERS_WITHIN_S) -> str | None:
+    """Why the engine is of no use, or None if it answers within ``within_s`` seconds (over ssh: at least five)."""
     where = f"at {engine.host} (from {engine.named_by})"
     if engine.host.startswith("ssh://"):
-        return _why_silent_by_ssh(engine, where)
+        return _why_silent_by_ssh(engine, where, max(within_s, SSH_ANSWERS_WITHIN_S))
     try:
-        status, _, _ = exchange(engine, "GET", "/_ping", within_s=ANSWERS_WITHIN_S)
+        status, _, _ = exchange(engine, "GET", "/_ping", within_s=within_s)
     except TimeoutError:
-        return f"the Docker engine {where} gave no answer within {ANSWERS_WITHIN_S:g} s"
+        return f"the Docker engine {where} gave no answer within {within_s:g} s"
     except PermissionError:
         return f"this user may not use the Docker engine {where}"
     except (OSError, ValueError) as problem:
@@ -47,14 +50,14 @@ def why_silent(engine: Engine) -> str | None:
     return None if status == http.client.OK else f"the Docker engine {where} answered with status {status}"
 
 
-def _why_silent_by_ssh(engine: Engine, where: str) -> str | None:
+def _why_silent_by_ssh(engine: Engine, where: str, within_s: float) -> str | None:
     try:
         asked = subprocess.run(
             ["docker", "version", "--format", "{{.Server.Version}}"],
             env={**os.environ, **engine.environment()},
             capture_output=True,
             text=True,
-            timeout=SSH_ANSWERS_WITHIN_S,
+            timeout=within_s,
             stdin=subprocess.DEVNULL,
             check=False,
         )
@@ -63,13 +66,13 @@ def _why_silent_by_ssh(engine: Engine, where: str) -> str | None:
     return None if asked.returncode == 0 else f"no Docker engine answers {where}: {asked.stderr.strip()}"
 
 
-def require_engine() -> Engine:
-    """The engine, which answered just now.
+def require_engine(engine: Engine | None = None, *, within_s: float = ANSWERS_WITHIN_S) -> Engine:
+    """That engine, or the one that is found, which answered just now.
 
-    :raises ProviderUnavailable: it does not answer.
+    :raises ProviderUnavailable: it does not answer within ``within_s`` seconds.
     """
-    engine = find_engine()
-    if (problem := why_silent(engine)) is not None:
+    engine = engine or find_engine()
+    if (problem := why_silent(engine, within_s=within_s)) is not None:
         raise ProviderUnavailable(f"Docker cannot be used: {problem}.", remedy=_REMEDY)
     return engine
 
@@ -84,7 +87,10 @@ def can_run(specs: Sequence[ServiceSpec]) -> str | None:
         return problem
     from realstack.providers.docker_images import missing_images
 
-    return missing_images(engine, specs)
+    try:
+        return missing_images(engine, specs)
+    except ProviderUnavailable as silent:
+        return silent.problem.rstrip(".")
 
 
 def why_not_buildable(specs: Sequence[ServiceSpec]) -> str | None:
@@ -132,23 +138,60 @@ def connect(engine: Engine, *, timeout_s: float = CALL_TIMEOUT_S) -> docker.Dock
 
 def leave_note(run: Run, engine: Engine) -> None:
     """Tell whoever sweeps this run that an engine holds things of it. To be called before the first is made."""
-    note = run.folder / "docker.json"
-    note.write_text(json.dumps({"docker_host": engine.host}), encoding="utf-8")
+    note_of(run.folder).write_text(json.dumps({"docker_host": engine.host}), encoding="utf-8")
 
 
-def remove_run(run_id: str, docker_host: str | None = None) -> list[str]:
+def remove_noted(api: Api, run: Run, *, looks: int = 1, is_all: bool = True) -> None:
+    """Remove all that the engine holds of the run, and then the note of :func:`leave_note`. Blocking.
+
+    ``looks``: how often, where the engine may still do what a killed client had asked for last. Not ``is_all``: it
+    may do so even later. The note stays then, and with it the watchdog's task.
+
+    :raises LeftBehind: something could not be removed; the note stays.
+    """
+    try:
+        for look in range(looks):
+            time.sleep(_LOOK_AGAIN_AFTER_S if look else 0)
+            remove_marked(api, run.run_id)
+    except (RefusedError, ProviderUnavailable) as problem:
+        raise left_behind(run.run_id, problem) from problem
+    if is_all:
+        note_of(run.folder).unlink(missing_ok=True)
+
+
+def left_behind(run_id: str, problem: RefusedError | ProviderUnavailable) -> LeftBehind:
+    """The error for what the engine still holds of that run, and why."""
+    why = problem.problem if isinstance(problem, ProviderUnavailable) else f"the engine refused: {problem}"
+    return LeftBehind(
+        f"what the Docker engine holds of run {run_id} could not be removed: {why.rstrip('.')}.",
+        remedy="the run's watchdog goes on trying; `realstack down` removes what is left, once the engine answers.",
+    )
+
+
+def note_of(folder: Path) -> Path:
+    """The note of a run with that folder. While it is there, an engine may hold something of the run."""
+    return folder / "docker.json"
+
+
+def engine_of(folder: Path) -> Engine:
+    """The engine that the note of a run names; the usual one where there is none, or half of one."""
+    found = find_engine()
+    try:
+        named = json.loads(note_of(folder).read_text(encoding="utf-8"))["docker_host"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return found
+    return found if named == found.host else Engine(str(named), "the run's own note")
+
+
+def remove_run(run_id: str, engine: Engine | None = None, *, answers_within_s: float = ANSWERS_WITHIN_S) -> list[str]:
     """Remove every container, network and volume with the mark of this run; returns what was found, in words.
 
     Blocking. Safe to call again, and while somebody else removes the same.
 
     :raises ProviderUnavailable: the engine does not answer.
+    :raises RefusedError: it would not remove something.
     """
-    engine = find_engine()
-    if docker_host and docker_host != engine.host:
-        engine = Engine(docker_host, "the run's own note")
-    if (problem := why_silent(engine)) is not None:
-        raise ProviderUnavailable(f"Docker cannot be used: {problem}.", remedy=_REMEDY)
-    with api_of(engine) as api:
+    with api_of(require_engine(engine, within_s=answers_within_s)) as api:
         return remove_marked(api, run_id)
 
 
@@ -216,7 +259,10 @@ def _gone_already(*, or_in_use: bool = False) -> Iterator[None]:
 
 
 def runs() -> dict[str, str]:
-    """Whose marks the engine holds: run id to its owner (``pid:start``; "" if unknown). Empty if no engine answers."""
+    """Whose marks the engine holds: run id to its owner's label ("" if unknown). Empty if no engine answers.
+
+    :raises ProviderUnavailable: one answers at first, and then no more.
+    """
     engine = find_engine()
     if why_silent(engine) is not None:
         return {}
@@ -243,8 +289,11 @@ def _labels_with(api: Api, label: str) -> Iterator[dict[str, str]]:
 
 
 def run_log_lines(run: Run, spec: ServiceSpec, since: int = 0) -> list[str]:
-    """The log of a service of a run that another process owns; empty if it is gone."""
-    with api_of(find_engine()) as api:
+    """The log of a service of a run that another process owns; empty if it is gone.
+
+    :raises ProviderUnavailable: the engine does not answer.
+    """
+    with api_of(engine_of(run.folder)) as api:
         found = api.containers(f"{RUN_LABEL}={run.run_id}", f"{SERVICE_LABEL}={spec.name}")
         return log_of(found[0])[since:] if found else []
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,9 +11,10 @@ from realstack.errors import ImageUnavailable
 from realstack.model import Run, ServiceSpec
 from realstack.providers.docker_address import Engine
 from realstack.providers.docker_api import Api
-from realstack.providers.docker_builds import StoppedError, base_images, build_image, needs_build
+from realstack.providers.docker_builds import base_images, build_image, needs_build
 from realstack.providers.docker_container import inspected, tag_of
 from realstack.providers.docker_engine import api_of, client_of
+from realstack.providers.docker_pull import explanation, pull
 
 REGISTRY_ANSWERS_WITHIN_S = 4.0
 
@@ -54,7 +53,7 @@ def _why_not_pullable(engine: Engine, image: str) -> str | None:
         with client_of(engine, timeout_s=REGISTRY_ANSWERS_WITHIN_S) as client:
             client.images.get_registry_data(image)
     except docker.errors.APIError as problem:
-        return f"the image {image} is not here and cannot be pulled: {_explanation(problem)}"
+        return f"the image {image} is not here and cannot be pulled: {explanation(problem)}"
     except requests.exceptions.RequestException:
         return f"the image {image} is not here, and its registry gave no answer within {REGISTRY_ANSWERS_WITHIN_S:g} s"
     return None
@@ -70,11 +69,11 @@ def ensure_image(
 ) -> dict[str, Any]:
     """Make the service's image be here, by pull or build, and return what the engine knows of it.
 
-    Blocking; ``stop`` ends it early.
+    Blocking; ``stop`` ends it early. ``pull_within_s``: for the pull, and for the build.
 
     :raises ComposeFileError: what is declared as an image cannot be one.
-    :raises ImageUnavailable: it cannot be pulled.
-    :raises ServiceStartFailed: it cannot be built (stage ``build``).
+    :raises ImageUnavailable: it cannot be pulled, or not in time.
+    :raises ServiceStartFailed: it cannot be built, or not in time (stage ``build``).
     :raises StoppedError: ``stop`` was set.
     """
     image = tag_of(spec)
@@ -85,53 +84,10 @@ def ensure_image(
     else:
         is_stale, digest = needs_build(api, spec, spec.build)
         if is_stale:
-            build_image(api.engine, spec, spec.build, digest=digest, run=run, stop=stop)
+            build_image(api.engine, spec, spec.build, digest=digest, run=run, within_s=pull_within_s, stop=stop)
     if (found := api.inspect_image(image)) is None:
         raise ImageUnavailable(
             f"Service {spec.name!r} needs the image {image}, which was here a moment ago.",
             remedy="try again; something on this machine removes images.",
         )
     return found
-
-
-def pull(engine: Engine, image: str, spec: ServiceSpec, *, within_s: float, stop: threading.Event) -> None:
-    """Pull ``image``, by the SDK: it knows where the user's credentials lie.
-
-    :raises ImageUnavailable: the registry does not give it, or not within ``within_s`` seconds.
-    """
-    import docker
-    import requests
-
-    deadline = time.monotonic() + within_s
-    repository, tag = docker.utils.parse_repository_tag(image)
-    remedy = (
-        f"check the name in the compose file and `docker pull {image}`; where nothing can be pulled, "
-        "`make images` builds the images, and REALSTACK_PROVIDER=embedded needs none."
-    )
-    try:
-        with client_of(engine) as client:
-            for event in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
-                if stop.is_set():
-                    raise StoppedError
-                if "error" in event:
-                    raise ImageUnavailable(
-                        f"Service {spec.name!r} needs the image {image}, which cannot be pulled: {event['error']}.",
-                        remedy=remedy,
-                    )
-                if time.monotonic() > deadline:
-                    raise ImageUnavailable(
-                        f"Service {spec.name!r} needs the image {image}, which was not pulled within {within_s:g} s.",
-                        remedy=f"`docker pull {image}` once by hand, or raise [tool.realstack] pull_within_s.",
-                    )
-    except (docker.errors.APIError, requests.exceptions.RequestException) as problem:
-        raise ImageUnavailable(
-            f"Service {spec.name!r} needs the image {image}, which is not here and cannot be pulled: "
-            f"{_explanation(problem)}.",
-            remedy=remedy,
-        ) from problem
-
-
-def _explanation(problem: Any) -> str:
-    """The engine's own words, without the SDK's wrapping and the address that it asked: the reader has the image."""
-    words = str(getattr(problem, "explanation", None) or problem).strip().rstrip(".")
-    return re.sub(r'^Get "[^"]*": ', "", words)

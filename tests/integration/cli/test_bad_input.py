@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -11,11 +12,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
-from realstack import registry
+from realstack import place, registry
+from realstack.attaching import up_name
+from realstack.cli import main
 from realstack.compose_file import read_compose_file
-from realstack.providers import docker_engine
+from realstack.config import load_settings
+from realstack.model import Choice, Endpoint, Run
+from realstack.providers import docker_api, docker_engine
+from realstack.providers.docker_address import Engine
+from realstack.providers.docker_engine import leave_note
+from tests.fake_engine import FakeEngine, serving
 from tests.integration.cli.conftest import COMPOSE, SETTINGS, Shop
 from tests.integration.cli.leftovers import looked_for
 
@@ -315,3 +324,77 @@ def test_a_given_database_that_nobody_declared_disposable_is_not_touched(shop: S
     assert "[not-ours]" in answer.stderr
     assert "secret-word" not in answer.stderr
     del shop.environ["REALSTACK_PROVIDER"]
+
+
+def dead_run_on(engine: str, tmp_path: Path) -> registry.Record:
+    """A recorded run whose owner has ended, and whose note names that engine."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as owner:
+        started = psutil.Process(owner.pid).create_time()
+        owner.kill()
+    folder = tmp_path / "realstack-r0123456789"
+    folder.mkdir()
+    run = Run("r0123456789", folder, owner.pid, started, "shop", place.here(), place.host())
+    leave_note(run, Engine(engine, "a test"))
+    registry.write(registry.Record(run))
+    return registry.Record(run)
+
+
+def test_down_says_what_it_could_not_remove_and_can_be_tried_again(shop: Shop, tmp_path: Path) -> None:
+    fake = FakeEngine()
+    fake.holds("kept", realstack_run="r0123456789", realstack_owner="1:1.00")
+    fake.holds("another", realstack_run="ranother", realstack_owner="1:1.00@another-machine/1")
+    fake.refuses = "DELETE"
+    with serving(fake, tmp_path / "docker.sock") as engine:
+        shop.environ["DOCKER_HOST"] = engine
+        record = dead_run_on(engine, tmp_path)
+        answer = shop.call("down")
+        assert answer.returncode == 1, answer.stdout + answer.stderr
+        assert "not removed: what the engine holds of run r0123456789: refused by the fake engine" in answer.stdout
+        assert (record.run.folder.is_dir(), record.path.is_file()) == (True, True)
+        fake.refuses = "never"
+        again = shop.call("down")
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert "removed container kept\n" in again.stdout
+        assert "left alone: run ranother, of which the engine holds something: its owner is of another" in again.stdout
+    assert (list(fake.containers), record.run.folder.exists(), record.path.exists()) == (["another"], False, False)
+
+
+def test_the_logs_of_an_engine_that_is_gone_are_one_clear_error(shop: Shop, tmp_path: Path) -> None:
+    run = registry.run_of_ours("r0123456789", tmp_path, "shop")
+    name = up_name(load_settings(shop.path, environ={}).project)
+    at = Endpoint("redis", "redis", "127.0.0.1", 1, "redis", provider="containers")
+    choices = {"redis": Choice("containers", "a test")}
+    registry.write(registry.Record(run, name=name, ready=True, choices=choices, endpoints={"redis": at}))
+    shop.environ["DOCKER_HOST"] = f"unix://{tmp_path}/gone.sock"
+    answer = shop.call("logs")
+    registry.forget(run.run_id)
+    assert answer.returncode == 2, answer.stdout + answer.stderr
+    assert "[provider-unavailable]" in answer.stderr
+    assert "To mend it:" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_an_engine_that_hangs_after_its_first_answer_is_one_clear_error(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process, so that it need not take the half minute that an engine is given."""
+    monkeypatch.setattr(docker_api, "LOOK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(docker_api, "CALL_TIMEOUT_S", 0.5)
+    monkeypatch.chdir(shop.path)
+    monkeypatch.setattr(sys, "argv", ["realstack", "run", "--provider", "containers", "--", "true"])
+    fake = FakeEngine()
+    fake.hangs = "^(?!GET /_ping)"
+    with serving(fake, tmp_path / "docker.sock") as engine:
+        monkeypatch.setenv("DOCKER_HOST", engine)
+        with pytest.raises(SystemExit) as ended:
+            main()
+    told = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "gave no answer within 0.5 s" in told
+    assert "could not be removed" in told
+    assert "To mend it:" in told
+    [record] = registry.records()
+    docker_engine.note_of(record.run.folder).unlink()  # nothing was made: its watchdog need not come back for it
+    deadline = time.monotonic() + 30
+    while list(registry.records()) and time.monotonic() < deadline:
+        time.sleep(0.1)

@@ -250,7 +250,7 @@ async def test_compose_that_comes_to_no_end_is_ended(docker_run: Run, project: W
           before: {image: $IMAGE, healthcheck: {test: ["CMD", "false"], interval: 60s}}
     """)
     with pytest.raises(ServiceStartFailed, match="did not come to an end"):
-        async with Compose(declared, up_within_s=2).running(declared.services, docker_run):
+        async with Compose(declared, ready_within_s=1).running(declared.services, docker_run):
             pass
 
 
@@ -296,6 +296,26 @@ async def test_a_build_that_fails_is_told_with_the_builders_words(
             pass
     assert caught.value.stage == "build"
     assert "no way in" in str(caught.value)
+
+
+IN_A_SECOND: list[Any] = [
+    pytest.param(lambda project: Containers(pull_within_s=1), id="containers"),
+    pytest.param(lambda project: Compose(project, pull_within_s=1, ready_within_s=1), id="compose"),
+]
+
+
+@pytest.mark.parametrize("made", IN_A_SECOND)
+async def test_a_build_that_comes_to_no_end_is_ended(
+    made: Made, docker_run: Run, project: Write, tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text("ARG FROM\nFROM ${FROM}\nARG RUN\nRUN echo $RUN; sleep 60\n")
+    tag = f"realstack-test-{docker_run.run_id}"
+    arguments = f"{{FROM: $IMAGE, RUN: {docker_run.run_id}}}"
+    declared = project(f"services: {{it: {{image: {tag}, build: {{context: ., args: {arguments}}}}}}}")
+    with anyio.fail_after(20), pytest.raises(ServiceStartFailed) as caught:
+        async with made(declared).running(declared.services, docker_run):
+            pass
+    assert "pull_within_s" in caught.value.remedy
 
 
 @both
@@ -381,9 +401,9 @@ def test_what_a_killed_process_leaves_is_found_and_removed_by_its_mark(docker_ru
         assert process.stdout.readline() == b"up\n"
         process.send_signal(signal.SIGKILL)
     assert marked(docker_run) == ["container"]
-    host = json.loads((docker_run.folder / "docker.json").read_text())["docker_host"]
-    assert docker_engine.remove_run("r0000000000", host) == []
-    assert docker_engine.remove_run(docker_run.run_id, host) == [f"container realstack-{docker_run.run_id}-redis"]
+    engine = docker_engine.engine_of(docker_run.folder)
+    assert docker_engine.remove_run("r0000000000", engine) == []
+    assert docker_engine.remove_run(docker_run.run_id, engine) == [f"container realstack-{docker_run.run_id}-redis"]
     assert marked(docker_run) == []
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from realstack.errors import ComposeFileError
+from realstack.errors import ComposeFileError, ProviderUnavailable
 from realstack.model import Build, ServiceSpec
 from realstack.providers.docker_address import Engine
 from realstack.providers.docker_api import Api, Container, RefusedError
@@ -120,6 +120,6 @@ def test_a_log_is_what_was_written_without_the_engines_frames(tmp_path: Path, ha
         assert Container(api, "c", "it").logs() == b"".join(pieces)
 
 
-def test_an_engine_that_went_away_is_an_os_error(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No such file"):
+def test_an_engine_that_went_away_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ProviderUnavailable, match=r"`GET /_ping`: No such file[^$]*To mend it"):
         Api(Engine(f"unix://{tmp_path}/none.sock", "a test")).call("GET", "/info")
