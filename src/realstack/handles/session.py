@@ -27,12 +27,11 @@ if TYPE_CHECKING:
     from realstack.handles.pools import Pools
     from realstack.handles.redis import RedisDatabase
     from realstack.state.changes import Changes
+    from realstack.state.maintenance import Maintenance
     from realstack.state.redis_changes import RedisChanges
     from realstack.state.redis_state import RedisState
 
 CHANGES_WITHIN_S = 5.0
-MOST_LENDERS = 6
-"""How many databases with seeds of single tests a process holds ready at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,9 @@ class Session:
         self._keep_failed = keep_failed
         self.started_up = ""
         self.kept: list[str] = []
-        self._lenders: dict[tuple[str, tuple[str, ...]], Lender] = {}
+        self._lenders: dict[tuple[bool, tuple[str, ...]], Lender] = {}
+        self._maintenance: Maintenance | None = None
+        self._late: list[Exception] = []
         self.notes: list[str] = []
         self._pools: Pools | None = None
         self._redis: dict[tuple[str, ...], RedisState] = {}
@@ -230,24 +231,37 @@ class Session:
         return self._loop.run(asyncio.wait_for(state.changes(lent.endpoint), CHANGES_WITHIN_S))
 
     def _lender(self, wish: Wish) -> Lender:
-        from realstack.handles.isolation import lender_for
+        from realstack.handles.isolation import resets_in_place
 
-        environment = self.environment
-        kind = "database" if wish.isolation == "database" else "in place"
         with self._lock:
-            key = (kind, wish.seeds)
-            if key not in self._lenders:
-                seeded = [each for each in self._lenders if each[1]]
-                if len(seeded) >= MOST_LENDERS:
-                    self._loop.run(self._lenders.pop(seeded[0]).close())
-                self._numbers += 1
-                worker = f"{self.worker}-{self._numbers}"
-                self._lenders[key] = self._loop.run(
-                    lender_for(wish, environment, worker, self.run_id, prove=self._prove)
-                )
-            else:
+            key = (resets_in_place(wish, self.environment), wish.seeds)
+            if key in self._lenders:
                 self._lenders[key] = self._lenders.pop(key)  # the latest used is the last to go
+            else:
+                seeded = [each for each in self._lenders if each[1]]
+                if wish.seeds and len(seeded) >= self._connections().seeded:
+                    self._evict(self._lenders.pop(seeded[0]))
+                self._lenders[key] = self._made_lender(wish)
             return self._lenders[key]
+
+    def _evict(self, lender: Lender) -> None:
+        """What its end finds is told at the end: the test that made it go has done nothing."""
+        try:
+            self._loop.run(lender.close())
+        except Exception as problem:  # noqa: BLE001 - whatever it is, it is another test's
+            self._late.append(problem)
+
+    def _made_lender(self, wish: Wish) -> Lender:
+        from realstack.handles.isolation import lender_for
+        from realstack.state.maintenance import Maintenance
+
+        if self._maintenance is None:
+            self._maintenance = Maintenance(self.environment.endpoint(POSTGRES))
+        self._numbers += 1
+        worker = f"{self.worker}-{self._numbers}"
+        return self._loop.run(
+            lender_for(wish, self.environment, worker, self.run_id, self._maintenance, prove=self._prove)
+        )
 
     def lend_redis(self, seeds: tuple[str, ...] = ()) -> RedisDatabase:
         """A logical Redis database of this process's own, brought to its seed, with ``seeds`` (paths) on top."""
@@ -288,8 +302,9 @@ class Session:
         """End the test in progress, drop what was lent, and end the environment if it is our own.
 
         :raises NotAtKnownState: the last proof found that a database, or the template, is not what it should be.
+        :raises RealstackError: something that was lent cannot be dropped. Of several problems the first is raised.
         """
-        problems: list[Exception] = []
+        problems: list[Exception] = self._late
         try:
             endings: list[Callable[[], None]] = [partial(self._end, each) for each in self._lent_by()]
             for ending in (self.end_test, self._close_pools, *endings):
@@ -298,6 +313,7 @@ class Session:
                 except Exception as problem:  # noqa: BLE001 - the rest is to be ended too
                     problems.append(problem)
         finally:
+            self._late, self._maintenance = [], None
             self._lenders.clear()
             self._redis.clear()
             self._environment = None
@@ -305,6 +321,7 @@ class Session:
             if self.started_up and not self.kept and self._shared is None:
                 end_up(self.started_up)
         if problems:
+            self.notes += [str(problem) for problem in problems[1:]]
             raise problems[0]
 
     def _close_pools(self) -> None:
