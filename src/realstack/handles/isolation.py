@@ -172,8 +172,9 @@ class ResetInPlace:
             return TakenBack()
         self._resident_lent = False
         if keep:
+            said = await self._resident[1].server_changes()  # else the next look would take them for known
             await self._give_up(keep=True)
-            return TakenBack()
+            return TakenBack(said)
         report = await self._resident[1].reset()
         if report.needs_clone:
             await self._give_up()

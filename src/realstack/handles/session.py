@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from realstack import handles, registry
 from realstack.config import Settings, load_settings, past_proxy
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from realstack.handles.llm import FakeLLM
     from realstack.handles.pools import Pools
     from realstack.handles.redis import RedisDatabase
+    from realstack.handles.transaction import TransactionDatabase
     from realstack.state.changes import Changes
     from realstack.state.maintenance import Maintenance
     from realstack.state.redis_changes import RedisChanges
@@ -218,11 +219,14 @@ class Session:
                 pools.close()
         return list(taken.said)
 
-    def changes_of(self, lent: Database, wish: Wish) -> Changes:
-        """What was committed to a lent database since, for synchronous callers.
+    def changes_of(self, lent: Database, wish: Wish) -> Changes | None:
+        """What was committed to a lent database since, or done in its transaction, for synchronous callers.
 
         :raises TimeoutError: it cannot be said: a transaction of the test's is in the way.
         """
+        if wish.isolation == "transaction":
+            lent = cast("TransactionDatabase", lent)  # what a transaction did its own connection sees alone
+            return lent.changes_until_now(CHANGES_WITHIN_S)
         return self._loop.run(asyncio.wait_for(self._lender(wish).changes(lent.endpoint), CHANGES_WITHIN_S))
 
     def redis_changes_of(self, lent: RedisDatabase, seeds: tuple[str, ...]) -> RedisChanges:
@@ -402,6 +406,7 @@ class TestLease:
         self.name = name
         self.ask = ask
         self._keeps_if_failed = keeps_if_failed
+        self._undone_though_kept = False
         self._database: tuple[Database, Wish] | None = None
         self._redis: RedisDatabase | None = None
         self._llm: FakeLLM | None = None
@@ -413,6 +418,8 @@ class TestLease:
             self.mark_logs()
             wish = self.session.wish(self.ask.isolation, self.ask.seeds)
             self._database = (self.session.lend_database(wish), wish)
+            if wish.isolation == "transaction":
+                self._undone_though_kept, self._keeps_if_failed = self._keeps_if_failed, False
         return self._database[0]
 
     def redis(self) -> RedisDatabase:
@@ -453,6 +460,9 @@ class TestLease:
         """Sections for a failing test's report: what it changed, the services' log lines, and its LLM calls."""
         environment = self.session.environment
         sections = self._changes()
+        if self._undone_though_kept:
+            self._undone_though_kept = False
+            self.session.notes.append(f"{self.ask.name}: {UNDONE}")
         for name, mark in self._log_marks.items():
             lines = environment.log_lines(name, mark)
             if lines:
@@ -463,9 +473,10 @@ class TestLease:
 
     def _changes(self) -> list[tuple[str, str]]:
         sections = []
-        if self._database is not None and self._database[1].isolation != "transaction":
+        if self._database is not None:
+            lent, wish = self._database
             title = "realstack: what the test changed in the database"
-            sections.append((title, _told(lambda: self.session.changes_of(*self._database))))  # type: ignore[misc]
+            sections.append((title, _told(lambda: self.session.changes_of(lent, wish))))
         redis = self._redis
         if redis is not None:
             title = "realstack: what the test changed in Redis"
@@ -497,12 +508,20 @@ class TestLease:
             self.session.notes += [f"{self.ask.name}: {sentence}" for sentence in said]
 
 
-def _told(ask: Callable[[], Changes | RedisChanges]) -> str:
+UNDONE = (
+    'its database is not kept: isolation="transaction" has undone all that the test did; with '
+    'isolation="reset" it would stay'
+)
+
+
+def _told(ask: Callable[[], Changes | RedisChanges | None]) -> str:
     """A short table; a failing test's report must not fail for want of it."""
     try:
         changes = ask()
     except TimeoutError:
         return "not known: a transaction of the test's is in the way"
+    except RealstackError as problem:
+        return f"not known: {problem.problem}"
     except Exception as problem:  # noqa: BLE001 - the report's other sections are to be read all the same
         return f"not known: {type(problem).__name__}: {problem}"
     return changes.text() if changes else ""

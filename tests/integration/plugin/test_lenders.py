@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 
 import asyncpg
@@ -146,3 +147,78 @@ async def test_innocent_{number}(real_db):
     result.assert_outcomes(passed=10)
     assert result.ret == 1
     result.stdout.fnmatch_lines(["realstack: the reset did not bring the database back*", "*users + {*Kim*"])
+
+
+IN_TRANSACTION = """
+import asyncio, pytest
+
+pytestmark = pytest.mark.realstack(isolation="transaction")
+
+async def test_writes_and_fails(real_db):
+    await real_db.execute("INSERT INTO users VALUES (7, 'Kim')")
+    assert False
+
+async def test_holds_the_connection_and_fails(real_db):
+    connection = await real_db.acquire()
+    await connection.execute("DELETE FROM users")
+    assert False
+
+def test_ends_its_loop_and_fails(real_db):
+    asyncio.run(real_db.execute("DELETE FROM users"))
+    assert False
+
+async def test_fails_without_a_word(real_db):
+    assert False
+
+@pytest.mark.anyio
+async def test_anyio_writes_and_fails(real_db, anyio_backend):
+    await real_db.execute("INSERT INTO users VALUES (8, 'Any')")
+    assert False
+
+async def test_after(real_db):
+    assert await real_db.fetchval("SELECT count(*) FROM users") == 2
+"""
+
+
+def test_a_transaction_that_is_undone_is_not_called_kept_and_its_changes_are_told(project: Project) -> None:
+    project.settings("postgres")
+    project.write("conftest.py", "import pytest\n\n@pytest.fixture\ndef anyio_backend(): return 'asyncio'\n")
+    project.write("test_fails.py", IN_TRANSACTION)
+    result = project.run("--realstack-keep-failed")
+    result.assert_outcomes(failed=5, passed=1)
+    shown = result.stdout.str()
+    assert "its database is kept" not in shown
+    assert shown.count('its database is not kept: isolation="transaction"') == 5
+    assert 'users + {"id": 7, "name": "Kim"}' in shown
+    assert 'users + {"id": 8, "name": "Any"}' in shown
+    result.stdout.fnmatch_lines(["not known: its transaction ended with its event loop*"])
+    assert shown.count("what the test changed in the database") == 4
+
+
+async def test_what_a_failed_test_did_to_the_server_is_told_though_its_database_is_kept(
+    project: Project, few_connections: Endpoint
+) -> None:
+    project.settings("postgres")
+    project.write(
+        "test_fails.py",
+        """
+async def test_fails(real_db):
+    await real_db.execute("ALTER SYSTEM SET work_mem = '5MB'")
+    await real_db.execute("CREATE ROLE somebody")
+    assert False
+
+async def test_after(real_db):
+    assert await real_db.fetchval("SELECT count(*) FROM users") == 2
+""",
+    )
+    result = project.run("--realstack-keep-failed")
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*test_fails: ALTER SYSTEM was used: work_mem*",
+            "*test_fails: roles of the server changed: somebody*",
+            "*test_fails: its database is kept*",
+        ]
+    )
+    down = project.pytester.run(sys.executable, "-m", "realstack", "down", timeout=60)
+    assert down.ret == 0
