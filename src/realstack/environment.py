@@ -271,6 +271,7 @@ async def attach(settings: Settings, record: registry.Record) -> Environment:
 async def _standing(environment: Environment) -> AsyncIterator[dict[str, Endpoint]]:
     """What is lent for as long as the environment is up."""
     from realstack.state.clones import Databases
+    from realstack.state.redis_leases import STANDING
     from realstack.state.redis_state import RedisState
 
     lent: dict[str, Endpoint] = {}
@@ -281,7 +282,7 @@ async def _standing(environment: Environment) -> AsyncIterator[dict[str, Endpoin
             stack.push_async_callback(databases.close)
             lent[POSTGRES] = await databases.lend()
         if REDIS in environment.endpoints:
-            redis = RedisState(environment.endpoint(REDIS), environment.settings.redis, "up", run_id)
+            redis = RedisState(environment.endpoint(REDIS), environment.settings.redis, STANDING, run_id)
             stack.push_async_callback(redis.close)
             lent[REDIS] = await redis.lend()
         yield lent

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from realstack.handles.llm import FakeLLM
     from realstack.handles.pools import Pools
     from realstack.handles.redis import RedisDatabase
+    from realstack.handles.redis_lenders import RedisLenders
     from realstack.handles.transaction import TransactionDatabase
     from realstack.state.changes import Changes
     from realstack.state.maintenance import Maintenance
     from realstack.state.redis_changes import RedisChanges
-    from realstack.state.redis_state import RedisState
 
 CHANGES_WITHIN_S = 5.0
 
@@ -89,8 +89,7 @@ class Session:
         self._late: list[Exception] = []
         self.notes: list[str] = []
         self._pools: Pools | None = None
-        self._redis: dict[tuple[str, ...], RedisState] = {}
-        self._redis_user = ""
+        self._redis: RedisLenders | None = None
         self._test: TestLease | None = None
         self._tests = self._numbers = 0
 
@@ -231,8 +230,9 @@ class Session:
 
     def redis_changes_of(self, lent: RedisDatabase, seeds: tuple[str, ...]) -> RedisChanges:
         """What differs in a lent Redis from its seed, for synchronous callers."""
-        state = self._redis[_from_root(self.environment.settings.root, seeds)]
-        return self._loop.run(asyncio.wait_for(state.changes(lent.endpoint), CHANGES_WITHIN_S))
+        assert self._redis is not None  # noqa: S101 - it has lent it
+        seeds = _from_root(self.environment.settings.root, seeds)
+        return self._loop.run(asyncio.wait_for(self._redis.changes(seeds, lent.endpoint), CHANGES_WITHIN_S))
 
     def _lender(self, wish: Wish) -> Lender:
         from realstack.handles.isolation import resets_in_place
@@ -269,38 +269,25 @@ class Session:
 
     def lend_redis(self, seeds: tuple[str, ...] = ()) -> RedisDatabase:
         """A logical Redis database of this process's own, brought to its seed, with ``seeds`` (paths) on top."""
+        from realstack.handles.redis import RedisDatabase
+
         environment = self.environment
         seeds = _from_root(environment.settings.root, seeds)
         with self._lock:
-            if seeds not in self._redis:
-                from realstack.state.redis_state import RedisState
+            if self._redis is None:
+                from realstack.handles.redis_lenders import RedisLenders
 
                 plan = environment.settings.redis
-                self._redis[seeds] = RedisState(
-                    environment.endpoint(REDIS),
-                    replace(plan, seed=(*plan.seed, *seeds)),
-                    f"{self.worker}-{len(self._redis)}" if seeds else self.worker,
-                    self.run_id,
-                )
-        from realstack.handles.redis import RedisDatabase
-
-        state = self._redis[seeds]
-        endpoint = self._loop.run(state.lend())
-        self._tell_of_redis(state)
-        return RedisDatabase(endpoint, lambda: self._loop.ask(state.changes(endpoint)))
-
-    def _tell_of_redis(self, state: RedisState) -> None:
-        """What the reset noticed is the doing of the test that had a Redis before this one."""
-        report = state.last_reset
-        if report is not None and self._redis_user:
-            self.notes += [f"{self._redis_user}: {sentence}" for sentence in report.noticed]
-        self._redis_user = handles.test_in_progress().name
+                self._redis = RedisLenders(environment.endpoint(REDIS), plan, self.worker, self.run_id, self.notes)
+            redis = self._redis
+        endpoint = self._loop.run(redis.lend(seeds, handles.test_in_progress().name))
+        return RedisDatabase(endpoint, lambda: self._loop.ask(redis.changes(seeds, endpoint)))
 
     def take_back_redis(self, lent: RedisDatabase, seeds: tuple[str, ...] = ()) -> None:
         """The end of :meth:`lend_redis`."""
-        if self._environment is not None:
-            state = self._redis[_from_root(self._environment.settings.root, seeds)]
-            self._loop.run(state.give_back(lent.endpoint))
+        if self._environment is not None and self._redis is not None:
+            seeds = _from_root(self._environment.settings.root, seeds)
+            self._loop.run(self._redis.take_back(seeds, lent.endpoint))
 
     def close(self) -> None:
         """End the test in progress, drop what was lent, and end the environment if it is our own.
@@ -319,7 +306,7 @@ class Session:
         finally:
             self._late, self._maintenance = [], None
             self._lenders.clear()
-            self._redis.clear()
+            self._redis = None
             self._environment = None
             self._loop.close()
             if self.started_up and not self.kept and self._shared is None:
@@ -333,10 +320,10 @@ class Session:
             self._pools.close()
             self._pools = None
 
-    def _lent_by(self) -> list[Lender | RedisState]:
-        return [*self._lenders.values(), *self._redis.values()]
+    def _lent_by(self) -> list[Lender | RedisLenders]:
+        return [*self._lenders.values(), *([self._redis] if self._redis is not None else [])]
 
-    def _end(self, lender: Lender | RedisState) -> None:
+    def _end(self, lender: Lender | RedisLenders) -> None:
         self._loop.run(lender.close())
 
     def _opened(self) -> Environment:

@@ -221,3 +221,24 @@ async def forget_templates(url: str) -> None:
         await connection.execute(f'ALTER DATABASE "{name}" IS_TEMPLATE false')
         await connection.execute(f'DROP DATABASE "{name}"')
     await connection.close()
+
+
+@pytest.mark.usefixtures("down_after")
+@pytest.mark.parametrize("arguments", [(), ("-n", "1")], ids=" ".join)
+def test_what_the_last_test_did_to_a_redis_that_is_up_is_told_and_not_there_for_the_next_run(
+    project: Project, arguments: tuple[str, ...]
+) -> None:
+    project.settings("redis")
+    project.write(
+        "test_sets.py",
+        """
+async def test_sets(real_redis):
+    assert (await real_redis.config_get("maxmemory-policy"))["maxmemory-policy"] == "noeviction"
+    await real_redis.config_set("maxmemory-policy", "allkeys-lru")
+""",
+    )
+    assert realstack(project, "up").returncode == 0
+    for _ in range(2):
+        result = project.run(*arguments)
+        result.assert_outcomes(passed=1)
+        result.stdout.fnmatch_lines(["*test_sets: CONFIG SET changed maxmemory-policy * it was put back"])
