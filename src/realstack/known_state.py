@@ -51,6 +51,7 @@ async def known_template(settings: Settings, endpoint: Endpoint) -> tuple[Templa
 async def standing(environment: Environment) -> AsyncIterator[dict[str, Endpoint]]:
     """What is lent for as long as the environment is up."""
     from realstack.state.clones import Databases
+    from realstack.state.redis_leases import STANDING
     from realstack.state.redis_state import RedisState
 
     lent: dict[str, Endpoint] = {}
@@ -61,7 +62,7 @@ async def standing(environment: Environment) -> AsyncIterator[dict[str, Endpoint
             stack.push_async_callback(databases.close)
             lent[POSTGRES] = await databases.lend()
         if REDIS in environment.endpoints:
-            redis = RedisState(environment.endpoint(REDIS), environment.settings.redis, "up", run_id)
+            redis = RedisState(environment.endpoint(REDIS), environment.settings.redis, STANDING, run_id)
             stack.push_async_callback(redis.close)
             lent[REDIS] = await redis.lend()
         yield lent

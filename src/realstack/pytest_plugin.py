@@ -231,11 +231,11 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
 
 
 def _end_test(session: Session, *, failed: bool) -> None:
-    from realstack.errors import NotAtKnownState, WroteInReadOnly
+    from realstack.errors import RealstackError
 
     try:
         session.end_test(failed=failed)
-    except (NotAtKnownState, WroteInReadOnly) as problem:
+    except RealstackError as problem:
         told = str(problem)
     else:
         return
@@ -249,29 +249,37 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     outcome = session.config.stash[_outcome]
     if ours is not None:
-        if output is not None and ours.started:
-            output["realstack"] = ours.summary()
+        summary = ours.summary() if ours.started else []
+        ended_well = _end_session(ours)
+        outcome.setdefault("notes", []).extend(ours.notes)
+        if not ended_well:
+            outcome.setdefault("exit", int(pytest.ExitCode.TESTS_FAILED))
+        if output is not None and summary:
+            output["realstack"] = summary
             output["realstack_notes"] = ours.notes
             output["realstack_kept"] = (ours.started_up, ours.kept)
-        elif ours.started and "shown" not in outcome:
-            outcome["summary"] = ours.summary()
-        outcome.setdefault("notes", []).extend(ours.notes)
-        _end_session(session, outcome["notes"])
-    if handles.start_failed() or outcome.get("exit") == COULD_NOT_RUN:
+        elif summary and "shown" not in outcome:
+            outcome["summary"] = summary
+    if handles.start_failed():
+        outcome["exit"] = COULD_NOT_RUN
+    if outcome.get("exit") == COULD_NOT_RUN:
         session.exitstatus = COULD_NOT_RUN
-        if output is not None:
-            output["realstack_exit"] = COULD_NOT_RUN
+    elif outcome.get("exit") and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if output is not None and outcome.get("exit"):
+        output["realstack_exit"] = outcome["exit"]
 
 
-def _end_session(session: pytest.Session, notes: list[str]) -> None:
-    from realstack.errors import NotAtKnownState
+def _end_session(ours: Session) -> bool:
+    """Whether there was nothing wrong; else its notes say what."""
+    from realstack.errors import RealstackError
 
     try:
         handles.end()
-    except NotAtKnownState as problem:
-        notes.append(str(problem))
-        if session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    except RealstackError as problem:
+        ours.notes.append(str(problem))
+        return False
+    return True
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -320,7 +328,7 @@ def pytest_testnodedown(node: Any, error: Any) -> None:
     outcome["started_up"] = outcome.get("started_up") or started_up
     outcome["kept"] = bool(outcome.get("kept") or kept)
     if output.get("realstack_exit"):
-        outcome["exit"] = output["realstack_exit"]
+        outcome["exit"] = max(output["realstack_exit"], outcome.get("exit", 0))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -21,6 +21,7 @@ from realstack.services import service
 
 if TYPE_CHECKING:
     from realstack.handles.known import KnownState
+    from realstack.state.template import Template
 
 Found = TypeVar("Found")
 
@@ -84,7 +85,7 @@ async def _compared(
     from realstack.handles.known import KnownState
 
     server = record.endpoints[POSTGRES]
-    template, _ = await known_template(settings, server)
+    template = await _began_at(record, used) or (await known_template(settings, server))[0]
     known = KnownState(server, template, "state", registry.new_run_id())
     try:
         return await ask(known, used)
@@ -95,6 +96,17 @@ async def _compared(
         ) from problem
     finally:
         await known.close()
+
+
+async def _began_at(record: registry.Record, used: Endpoint) -> Template | None:
+    """What a test's database was made of: it may have had seeds of its own, and the project's may be others by now."""
+    from realstack.state.template import template_of
+
+    server, standing = record.endpoints[POSTGRES], record.standing.get(POSTGRES)
+    elsewhere = (used.host, used.port) != (server.host, server.port)
+    if elsewhere or (standing is not None and used.database == standing.database):
+        return None
+    return await template_of(replace(server, database=used.database))
 
 
 def _endpoint(settings: Settings, record: registry.Record, database: str | None) -> Endpoint:

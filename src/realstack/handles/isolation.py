@@ -19,6 +19,7 @@ from realstack.state.template import Template, prepare_template
 
 if TYPE_CHECKING:
     from realstack.state.changes import Changes
+    from realstack.state.maintenance import Maintenance
 
 AT_MOST_OF_THE_RUN = 0.05
 """How much of a run's time proving samples may take, unless every reset is to be proven."""
@@ -177,8 +178,9 @@ class ResetInPlace:
         async with self._one_at_a_time:
             self._resident_lent = False
             if keep:
+                said = await self._resident[1].server_changes()  # else the next look would take them for known
                 await self._give_up(keep=True)
-                return TakenBack()
+                return TakenBack(said)
             return await self._reset(self._resident[1], read_only=read_only)
 
     async def _reset(self, resident: InPlace, *, read_only: bool) -> TakenBack:
@@ -272,18 +274,25 @@ class _Sampling:
         self._spent_s += seconds
 
 
-async def lender_for(wish: Wish, environment: Environment, worker: str, run_id: str, *, prove: bool) -> Lender:
+def resets_in_place(wish: Wish, environment: Environment) -> bool:
+    """Whether that wish is for a database which is reset in place; else it is for fresh clones."""
+    return wish.isolation in IN_PLACE and not (wish.isolation == "reset" and bool(environment.only_clones))
+
+
+async def lender_for(
+    wish: Wish, environment: Environment, worker: str, run_id: str, maintenance: Maintenance, *, prove: bool
+) -> Lender:
     """A lender of that mode and those seeds. ``worker`` must be no other lender's of the run.
 
     :raises SeedFailed: a seed is missing or does not fit.
     :raises RealstackError: the template cannot be made that way on this server.
     """
-    in_place = wish.isolation in IN_PLACE and not (wish.isolation == "reset" and environment.only_clones)
+    in_place = resets_in_place(wish, environment)
     endpoint = environment.endpoint(POSTGRES)
     template = await _template(environment, in_place=in_place)
     if wish.seeds:
         template = await prepare_layer(endpoint, template, environment.settings.postgres, wish.seeds)
-    known = KnownState(endpoint, template, worker, run_id)
+    known = KnownState(endpoint, template, worker, run_id, maintenance)
     return ResetInPlace(known, prove=prove) if in_place else Clones(known, prove=prove)
 
 

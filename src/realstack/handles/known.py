@@ -15,6 +15,7 @@ from realstack.state.template import Template
 if TYPE_CHECKING:
     from realstack.state.changes import Changes
     from realstack.state.fingerprint import Fingerprint
+    from realstack.state.maintenance import Maintenance
 
 CHECK_AFTER_S = 0.2
 """The first tests go first: whether a template that was found is what was built is looked at beside them."""
@@ -25,9 +26,11 @@ MOST_DIFFERENCES = 20
 class KnownState:
     """The template, its lender, and what is compared with it. All of its use is in one event loop."""
 
-    def __init__(self, endpoint: Endpoint, template: Template, worker: str, run_id: str) -> None:
+    def __init__(
+        self, endpoint: Endpoint, template: Template, worker: str, run_id: str, maintenance: Maintenance | None = None
+    ) -> None:
         self.template = template
-        self.databases = Databases(endpoint, template, worker, run_id)
+        self.databases = Databases(endpoint, template, worker, run_id, maintenance)
         self.pool = WarmPool(self.databases)
         self._witness: Endpoint | None = None
         self._fingerprint: Fingerprint | None = None
@@ -103,6 +106,7 @@ class KnownState:
         """End the look, and drop everything.
 
         :raises NotAtKnownState: the template is not what was built, and no test was told.
+        :raises RealstackError: some of it cannot be dropped; all the rest was.
         """
         try:
             self._hurry.set()
@@ -111,8 +115,10 @@ class KnownState:
                 self._check.cancel()
                 self.assert_checked_well()
         finally:
-            await self.pool.close()
-            await self.databases.close()
+            try:
+                await self.pool.close()
+            finally:
+                await self.databases.close()
 
     async def _checked(self) -> None:
         with contextlib.suppress(TimeoutError):

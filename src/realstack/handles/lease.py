@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from realstack import handles
+from realstack.errors import RealstackError
 from realstack.model import FAKE_LLM, POSTGRES, REDIS, Endpoint
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class TestLease:
         self.name = name
         self.ask = ask
         self._keeps_if_failed = keeps_if_failed
+        self._undone_though_kept = False
         self._database: tuple[Database, Wish] | None = None
         self._redis: RedisDatabase | None = None
         self._llm: FakeLLM | None = None
@@ -42,6 +44,8 @@ class TestLease:
             self.mark_logs()
             wish = self.session.wish(self.ask.isolation, self.ask.seeds)
             self._database = (self.session.lend_database(wish), wish)
+            if wish.isolation == "transaction":
+                self._undone_though_kept, self._keeps_if_failed = self._keeps_if_failed, False
         return self._database[0]
 
     def redis(self) -> RedisDatabase:
@@ -80,6 +84,9 @@ class TestLease:
         """Sections for a failing test's report: what it changed, the services' log lines, and its LLM calls."""
         environment = self.session.environment
         sections = self._changes()
+        if self._undone_though_kept:
+            self._undone_though_kept = False
+            self.session.notes.append(f"{self.ask.name}: {UNDONE}")
         for name, mark in self._log_marks.items():
             lines = environment.log_lines(name, mark)
             if lines:
@@ -90,9 +97,10 @@ class TestLease:
 
     def _changes(self) -> list[tuple[str, str]]:
         sections = []
-        if self._database is not None and self._database[1].isolation != "transaction":
+        if self._database is not None:
+            lent, wish = self._database
             title = "realstack: what the test changed in the database"
-            sections.append((title, _told(lambda: self.session.changes_of(*self._database))))  # type: ignore[misc]
+            sections.append((title, _told(lambda: self.session.changes_of(lent, wish))))
         redis = self._redis
         if redis is not None:
             title = "realstack: what the test changed in Redis"
@@ -130,12 +138,20 @@ class TestLease:
         self.session.notes += [f"{self.ask.name}: {sentence}" for sentence in said]
 
 
-def _told(ask: Callable[[], Changes | RedisChanges]) -> str:
+UNDONE = (
+    'its database is not kept: isolation="transaction" has undone all that the test did; with '
+    'isolation="reset" it would stay'
+)
+
+
+def _told(ask: Callable[[], Changes | RedisChanges | None]) -> str:
     """A short table; a failing test's report must not fail for want of it."""
     try:
         changes = ask()
     except TimeoutError:
         return "not known: a transaction of the test's is in the way"
+    except RealstackError as problem:
+        return f"not known: {problem.problem}"
     except Exception as problem:  # noqa: BLE001 - the report's other sections are to be read all the same
         return f"not known: {type(problem).__name__}: {problem}"
     return changes.text() if changes else ""

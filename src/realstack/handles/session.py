@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from realstack import handles, registry
 from realstack.config import past_proxy
@@ -16,10 +16,10 @@ from realstack.errors import RealstackError
 from realstack.handles.background import BackgroundLoop
 from realstack.handles.connections import ConnectionBudget
 from realstack.handles.lease import TestLease
-from realstack.handles.lending import Lenders, RedisStates
+from realstack.handles.lending import Lenders
 from realstack.handles.opening import Opening, Shared, end_up, shared_name
 from realstack.known_state import scenario_files
-from realstack.model import FAKE_LLM, POSTGRES, Endpoint
+from realstack.model import FAKE_LLM, POSTGRES, REDIS, Endpoint
 from realstack.running import Environment, Event
 
 if TYPE_CHECKING:
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from realstack.handles.llm import FakeLLM
     from realstack.handles.pools import Pools
     from realstack.handles.redis import RedisDatabase
+    from realstack.handles.redis_lenders import RedisLenders
+    from realstack.handles.transaction import TransactionDatabase
     from realstack.services.fake_llm_files import ScenarioFile
     from realstack.state.changes import Changes
     from realstack.state.redis_changes import RedisChanges
-    from realstack.state.redis_state import RedisState
 
 CHANGES_WITHIN_S = 5.0
 
@@ -70,11 +71,11 @@ class Session:
         self._failed: RealstackError | None = None
         self._keep_failed = keep_failed
         self.kept: list[str] = []
-        self._lenders = Lenders(self._loop, self.run_id, worker, prove=prove)
+        self._late: list[Exception] = []
+        self._lenders = Lenders(self._loop, self.run_id, worker, self._late.append, prove=prove)
         self.notes: list[str] = []
         self._pools: Pools | None = None
-        self._redis = RedisStates(self.run_id, worker)
-        self._redis_user = ""
+        self._redis: RedisLenders | None = None
         self._scenario_files: tuple[ScenarioFile, ...] | None = None
         self._test: TestLease | None = None
         self._tests = 0
@@ -224,46 +225,47 @@ class Session:
                 return
         pools.close()
 
-    def changes_of(self, lent: Database, wish: Wish) -> Changes:
-        """What was committed to a lent database since, for synchronous callers.
+    def changes_of(self, lent: Database, wish: Wish) -> Changes | None:
+        """What was committed to a lent database since, or done in its transaction, for synchronous callers.
 
         :raises TimeoutError: it cannot be said: a transaction of the test's is in the way.
         """
+        if wish.isolation == "transaction":
+            lent = cast("TransactionDatabase", lent)  # what a transaction did its own connection sees alone
+            return lent.changes_until_now(CHANGES_WITHIN_S)
         return self._loop.run(asyncio.wait_for(self._lender(wish).changes(lent.endpoint), CHANGES_WITHIN_S))
 
     def redis_changes_of(self, lent: RedisDatabase, seeds: tuple[str, ...]) -> RedisChanges:
         """What differs in a lent Redis from its seed, for synchronous callers."""
-        changes = self._redis_of(seeds).changes(lent.endpoint)
-        return self._loop.run(asyncio.wait_for(changes, CHANGES_WITHIN_S))
+        assert self._redis is not None  # noqa: S101 - it has lent it
+        seeds = _from_root(self.environment.settings.root, seeds)
+        return self._loop.run(asyncio.wait_for(self._redis.changes(seeds, lent.endpoint), CHANGES_WITHIN_S))
 
     def _lender(self, wish: Wish) -> Lender:
         with self._lock:
-            return self._lenders.of(wish, self.environment)
-
-    def _redis_of(self, seeds: tuple[str, ...]) -> RedisState:
-        with self._lock:
-            return self._redis.of(_from_root(self.environment.settings.root, seeds), self.environment)
+            return self._lenders.of(wish, self.environment, self._connections().seeded)
 
     def lend_redis(self, seeds: tuple[str, ...] = ()) -> RedisDatabase:
         """A logical Redis database of this process's own, brought to its seed, with ``seeds`` (paths) on top."""
         from realstack.handles.redis import RedisDatabase
 
-        state = self._redis_of(seeds)
-        endpoint = self._loop.run(state.lend())
-        self._tell_of_redis(state)
-        return RedisDatabase(endpoint, lambda: self._loop.ask(state.changes(endpoint)))
+        environment = self.environment
+        seeds = _from_root(environment.settings.root, seeds)
+        with self._lock:
+            if self._redis is None:
+                from realstack.handles.redis_lenders import RedisLenders
 
-    def _tell_of_redis(self, state: RedisState) -> None:
-        """What the reset noticed is the doing of the test that had a Redis before this one."""
-        report = state.last_reset
-        if report is not None and self._redis_user:
-            self.notes += [f"{self._redis_user}: {sentence}" for sentence in report.noticed]
-        self._redis_user = handles.test_in_progress().name
+                plan = environment.settings.redis
+                self._redis = RedisLenders(environment.endpoint(REDIS), plan, self.worker, self.run_id, self.notes)
+            redis = self._redis
+        endpoint = self._loop.run(redis.lend(seeds, handles.test_in_progress().name))
+        return RedisDatabase(endpoint, lambda: self._loop.ask(redis.changes(seeds, endpoint)))
 
     def take_back_redis(self, lent: RedisDatabase, seeds: tuple[str, ...] = ()) -> None:
         """The end of :meth:`lend_redis`."""
-        if self._environment is not None:
-            self._loop.run(self._redis_of(seeds).give_back(lent.endpoint))
+        if self._environment is not None and self._redis is not None:
+            seeds = _from_root(self._environment.settings.root, seeds)
+            self._loop.run(self._redis.take_back(seeds, lent.endpoint))
 
     def llm(self, name: str) -> FakeLLM:
         """A session of the fake LLM of that name. It starts with the scenario files as this process found them."""
@@ -281,8 +283,9 @@ class Session:
         """End the test in progress, drop what was lent, and end the environment if it is our own.
 
         :raises NotAtKnownState: the last proof found that a database, or the template, is not what it should be.
+        :raises RealstackError: something that was lent cannot be dropped. Of several problems the first is raised.
         """
-        problems: list[Exception] = []
+        problems = self._late
         try:
             endings: list[Callable[[], None]] = [partial(self._end, each) for each in self._lent_by()]
             for ending in (self.end_test, self._close_pools, *endings):
@@ -291,13 +294,14 @@ class Session:
                 except Exception as problem:  # noqa: BLE001 - the rest is to be ended too
                     problems.append(problem)
         finally:
-            self._lenders.by_wish.clear()
-            self._redis.by_seeds.clear()
+            self._lenders.clear()
+            self._redis = None
             self._environment = None
             self._loop.close()
             if self.started_up and not self.kept and self._shared is None:
                 end_up(self.started_up)
         if problems:
+            self.notes += [str(problem) for problem in problems[1:]]
             raise problems[0]
 
     def _close_pools(self) -> None:
@@ -305,10 +309,10 @@ class Session:
             self._pools.close()
             self._pools = None
 
-    def _lent_by(self) -> list[Lender | RedisState]:
-        return [*self._lenders.by_wish.values(), *self._redis.by_seeds.values()]
+    def _lent_by(self) -> list[Lender | RedisLenders]:
+        return [*self._lenders.by_wish.values(), *([self._redis] if self._redis is not None else [])]
 
-    def _end(self, lender: Lender | RedisState) -> None:
+    def _end(self, lender: Lender | RedisLenders) -> None:
         self._loop.run(lender.close())
 
 

@@ -277,14 +277,30 @@ class TransactionDatabase(Database):
 
     async def changes(self) -> Changes:
         """What the test's transaction has changed, against the known state."""
-        from realstack.state.reset.difference import read_changes
-
         one = await self._pools.here()
         connection = await one.acquire()
         try:
-            return await read_changes(connection)
+            return await self._changes_though_held()
         finally:
             await one.release(connection)
+
+    async def _changes_though_held(self) -> Changes:
+        """A test that failed may never have given the connection back."""
+        from realstack.state.reset.difference import read_changes
+
+        return await read_changes((await self._pools.here()).connection)
+
+    def changes_until_now(self, within_s: float) -> Changes | None:
+        """As :meth:`changes`, for synchronous callers while the test's loop stands still; None if nobody connected.
+
+        :raises RealstackError: the loop is closed, and with it the transaction undone; or it runs.
+        :raises TimeoutError: the server does not answer.
+        """
+        if self._loop is None:
+            return None
+        if self._loop.is_closed() or self._loop.is_running():
+            raise RealstackError("its transaction ended with its event loop.")
+        return self._loop.run_until_complete(asyncio.wait_for(self._changes_though_held(), within_s))
 
     async def _open(self) -> Any:
         loop = asyncio.get_running_loop()

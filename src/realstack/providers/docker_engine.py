@@ -161,7 +161,7 @@ def remove_noted(api: Api, run: Run, *, looks: int = 1, is_all: bool = True) -> 
 
 def left_behind(run_id: str, problem: RefusedError | ProviderUnavailable) -> LeftBehind:
     """The error for what the engine still holds of that run, and why."""
-    why = problem.problem if isinstance(problem, ProviderUnavailable) else f"the engine refused: {problem}"
+    why = problem.problem if isinstance(problem, ProviderUnavailable) else f"the engine refused: {problem.words}"
     return LeftBehind(
         f"what the Docker engine holds of run {run_id} could not be removed: {why.rstrip('.')}.",
         remedy="the run's watchdog goes on trying; `realstack down` removes what is left, once the engine answers.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, SupportsIndex
 
 from realstack.state.catalog import nearest
 
@@ -14,14 +14,19 @@ _WIDEST = 160
 
 
 class Rows(tuple[Any, ...]):
-    """Rows in a stable order. Compares with a number by how many there are: ``changes.inserted("runs") == 2``."""
+    """Rows in a stable order. Compares with a number by how many there are: ``changes.inserted("runs") == 2``.
+
+    Rows, and pairs of them, may be written as lists too.
+    """
 
     __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, int):
+        if isinstance(other, SupportsIndex):
             return len(self) == other
-        return tuple.__eq__(self, other) is True
+        if isinstance(other, list | tuple):
+            return tuple.__eq__(self, tuple(tuple(row) if isinstance(row, list) else row for row in other)) is True
+        return False
 
     def __ne__(self, other: object) -> bool:
         return not self == other
@@ -41,17 +46,21 @@ class TableChanges:
     deleted: Rows = NO_ROWS
     masks: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
+    def kinds(self) -> dict[str, Rows]:
+        """The rows of each kind, without the kinds that there are none of."""
+        found = {"inserted": self.inserted, "updated": self.updated, "deleted": self.deleted}
+        return {kind: rows for kind, rows in found.items() if rows}
+
     def counts(self) -> dict[str, int]:
         """How many of each kind, without the kinds that there are none of."""
-        found = {"inserted": self.inserted, "updated": self.updated, "deleted": self.deleted}
-        return {kind: len(rows) for kind, rows in found.items() if rows}
+        return {kind: len(rows) for kind, rows in self.kinds().items()}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Changes:
     """The difference between a database and the known state. False if there is none.
 
-    ``==`` takes a dict of counts, ``{"runs": {"inserted": 2}}``: tables that are not named must be unchanged.
+    ``==`` takes a dict of counts, or of rows, ``{"runs": {"inserted": 2}}``: what is not named must be unchanged.
     ``sequences`` are not part of that; ``ddl`` is what was done to the schema.
     """
 
@@ -68,8 +77,9 @@ class Changes:
             mine, others = (self.tables, self.sequences, self.ddl), (other.tables, other.sequences, other.ddl)
             return mine == others
         if isinstance(other, Mapping):
-            wanted = {table: {k: int(n) for k, n in kinds.items() if n} for table, kinds in other.items()}
-            return self.as_dict() == {table: kinds for table, kinds in wanted.items() if kinds}
+            wanted = {str(table): _wanted(str(table), kinds) for table, kinds in other.items()}
+            found = {table: of.kinds() for table, of in self.tables.items()}
+            return found == {table: kinds for table, kinds in wanted.items() if kinds}
         return NotImplemented
 
     __hash__ = None  # type: ignore[assignment] # it holds rows
@@ -142,6 +152,19 @@ class Changes:
         if table not in self.tables and self.known_tables and table not in self.known_tables:
             raise KeyError(f"there is no table {table!r}: {nearest(table, self.known_tables)}")
         return self.tables.get(table, TableChanges())
+
+
+def _wanted(table: str, kinds: object) -> dict[str, Any]:
+    """What a table's changes are compared with, without what asks for no rows.
+
+    :raises TypeError: it can never be equal.
+    """
+    if isinstance(kinds, Mapping) and all(isinstance(rows, SupportsIndex | list | tuple) for rows in kinds.values()):
+        return {str(kind): rows for kind, rows in kinds.items() if rows}
+    raise TypeError(
+        f"changes of {table} are compared with {kinds!r}, which is no dict of kinds, each with a number of "
+        'rows, or the rows: {"inserted": 2}.'
+    )
 
 
 def _masked(row: Row, masks: Mapping[str, str]) -> dict[str, Any]:

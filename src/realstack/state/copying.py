@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -56,7 +57,8 @@ async def probe(connection: asyncpg.Connection, endpoint: Endpoint, template: st
     file = await _file(connection, endpoint)
     if file is not None:
         milliseconds = {way: round(took * 1000, 1) for way, took in seconds.items()}
-        file.write_text(json.dumps({"strategy": fastest, "ms": milliseconds}), encoding="utf-8")
+        with contextlib.suppress(OSError):  # a full disk: the next process measures again
+            file.write_text(json.dumps({"strategy": fastest, "ms": milliseconds}), encoding="utf-8")
     return fastest
 
 

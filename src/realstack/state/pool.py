@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -60,6 +61,7 @@ class WarmPool:
         """
         if self._worker is None:
             self._worker = asyncio.create_task(self._serve())
+            self._worker.add_done_callback(self._ended)
         work = self._work
         if work.ready:
             self._wake.set()
@@ -87,33 +89,58 @@ class WarmPool:
         if worker is not None:
             worker.cancel()
             await asyncio.wait([worker])
-        for asked in self._work.waiting:
+        work, self._work = self._work, _Work()
+        for asked in work.waiting:
             asked.cancel()
-        for returned in self._work.returned:
+        for returned in work.returned:
             if returned.keep:
-                await self._databases.give_back(returned.endpoint, keep=True)
-        self._work = _Work()
+                with contextlib.suppress(RealstackError):  # it stays in any case, for as long as its server
+                    await self._databases.give_back(returned.endpoint, keep=True)
+
+    def _ended(self, worker: asyncio.Task[None]) -> None:
+        """Nobody may wait for a worker that is gone; the next to ask has another."""
+        if worker is not self._worker:
+            return  # close() has ended it
+        self._worker = None
+        problem = None if worker.cancelled() else worker.exception()
+        while self._work.waiting:
+            asked = self._work.waiting.popleft()
+            if not asked.done():
+                asked.set_exception(problem or RealstackError("the making of databases was ended."))
 
     async def _serve(self) -> None:
-        work = self._work
         while True:
-            match work.next():
-                case "make":
-                    await self._make()
-                case "drop":
-                    returned = work.returned.popleft()
+            await self._step()
+
+    async def _step(self) -> None:
+        work = self._work
+        match work.next():
+            case "make":
+                await self._make()
+            case "drop":
+                returned = work.returned.popleft()
+                with contextlib.suppress(RealstackError):  # close() tries again, and tells
                     await self._databases.give_back(returned.endpoint, keep=returned.keep)
-                case None:
-                    await self._databases.probe()
-                    self._wake.clear()
-                    if work.next() is None:
-                        await self._wake.wait()
+            case None:
+                await self._probe()
+                self._wake.clear()
+                if work.next() is None:
+                    await self._wake.wait()
+
+    async def _probe(self) -> None:
+        import asyncpg
+
+        # Whoever asks for a copy is told what is wrong with the server; a way of copying is known without a measure.
+        with contextlib.suppress(RealstackError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await self._databases.probe()
 
     async def _make(self) -> None:
+        import asyncpg
+
         work = self._work
         try:
             made = await self._databases.lend()
-        except RealstackError as problem:
+        except (RealstackError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as problem:
             if not work.waiting:
                 # Nobody asks: whoever does next is told then, by a new attempt.
                 self._wake.clear()

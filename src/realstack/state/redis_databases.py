@@ -19,7 +19,7 @@ from realstack.state.redis_compare import Side, compare
 from realstack.state.redis_leases import LEASE, Leases, connection
 from realstack.state.redis_notice import CLIENTS, ServerWatch
 from realstack.state.redis_report import How, RedisResetReport
-from realstack.state.redis_scripts import COUNT, SWAP
+from realstack.state.redis_scripts import SWAP
 from realstack.state.redis_sealed import (
     HURRIED_BATCH,
     Sealed,
@@ -46,7 +46,7 @@ class DatabaseLender:
         self.plan = plan
         self.last_reset: RedisResetReport | None = None
         self._leases = Leases(endpoint, worker, run_id)
-        self._watch = ServerWatch(self._leases)
+        self.watch = ServerWatch(self._leases)
         self._one_at_a_time = asyncio.Lock()
         self._seed: RedisSeed | None = None
         self._store: SealedSeed | None = None
@@ -55,6 +55,16 @@ class DatabaseLender:
         self._clones: dict[int, Clone] = {}
         self._since: dict[int, int] = {}
         self._lent: set[int] = set()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the server has databases to spare; taken for granted until it was asked."""
+        return not 0 < self._leases.databases < ROOM_FOR_CLONES
+
+    @property
+    def lends(self) -> bool:
+        """Whether a database is lent at the moment."""
+        return bool(self._lent)
 
     def __repr__(self) -> str:
         worker = self._leases.facts["worker"]
@@ -126,17 +136,26 @@ class DatabaseLender:
         """
         self._lent.discard(self._number(lent))
 
-    async def close(self) -> None:
+    async def look(self) -> tuple[str, ...]:
+        """What was done beyond the databases since the last look, put back where that can be; a lend looks too."""
+        async with self._one_at_a_time:
+            return tuple(await self.watch.look(next(iter(self._clients), 0)))
+
+    async def close(self, *, looks: bool = True) -> tuple[str, ...]:
         """Empty the leased databases and end the leases. May be called twice; a dead server is no error.
 
-        The sealed copy of the seed stays for the server's next user; a build of another seed drops it.
+        ``looks``: as :meth:`look` does, first. The sealed copy of the seed stays for the server's next user; a build
+        of another seed drops it.
         """
         from redis.exceptions import RedisError
 
+        noticed: list[str] = []
         async with self._one_at_a_time:
             for clone in self._clones.values():
                 await clone.stop()
             try:
+                if looks and self._clients:
+                    noticed = await self.watch.last_look(next(iter(self._clients)))
                 for clone in self._clones.values():
                     await clone.drop()
                 for number, client in self._clients.items():
@@ -151,6 +170,7 @@ class DatabaseLender:
                 self._clients.clear()
                 self._clones.clear()
                 self._lent.clear()
+        return tuple(noticed)
 
     def _number(self, lent: Endpoint) -> int:
         number = int(lent.database or 0)
@@ -171,8 +191,8 @@ class DatabaseLender:
     async def _leased(self) -> int:
         number = await self._leases.take()
         self._clients[number] = connection(self.endpoint, number)
-        if not self._watch.is_on:
-            await self._watch.begin()
+        if not self.watch.is_on:
+            await self.watch.begin()
         return number
 
     async def _dropped(self, number: int) -> None:
@@ -191,9 +211,9 @@ class DatabaseLender:
             kind = await self._restored(number, seed, noticed)
         except ResponseError:
             # A test may have set what keeps a server from writing: maxmemory, min-replicas-to-write.
-            if not self._watch.is_on:
+            if not self.watch.is_on:
                 raise
-            noticed += await self._noticed(number, at_any_rate=True)
+            noticed += await self.watch.look(number, at_any_rate=True)
             try:
                 kind = await self._restored(number, seed, noticed)
             except ResponseError as problem:
@@ -219,8 +239,7 @@ class DatabaseLender:
                 return kind
         if not await self._leases.renewed(number):
             return None
-        if self._watch.is_on:
-            noticed += await self._noticed(number)
+        noticed += await self.watch.look(number)
         return await self._filled(number, seed)
 
     async def _swapped(self, number: int, seed: RedisSeed, noticed: list[str]) -> How | None:
@@ -243,15 +262,8 @@ class DatabaseLender:
         leases.held[number] = leases.held[clone.number] = lease
         self._since[number] = int(rest[1])
         clone.used()
-        noticed += await self._watch.noticed(rest[0], clients, number)
+        noticed += await self.watch.noticed(rest[0], clients, number)
         return "swapped"
-
-    async def _noticed(self, number: int, *, at_any_rate: bool = False) -> list[str]:
-        async with self._leases.control.pipeline(transaction=False) as pipeline:
-            pipeline.execute_command(*CLIENTS)
-            pipeline.eval(COUNT, 0)
-            clients, counted = await pipeline.execute()
-        return await self._watch.noticed(counted, clients, number, at_any_rate=at_any_rate)
 
     async def _filled(self, number: int, seed: RedisSeed) -> How:
         """The slow way: empty the database, then copy the sealed seed into it or write it command by command."""
@@ -270,7 +282,7 @@ class DatabaseLender:
 
     def _prepare_next(self, number: int) -> None:
         """Begin to make the clone for the next reset of ``number``, where the server has room for one."""
-        if self._store is None or self._sealed is None or self._leases.databases < ROOM_FOR_CLONES:
+        if self._store is None or self._sealed is None or not self.has_room:
             return
         self._clones.setdefault(number, Clone(self._leases, self._store)).prepare(self._sealed)
 

@@ -26,6 +26,8 @@ LEASE_S = 3600.0
 LEASE = "realstack:lease:"
 PREFIX = "rs:"
 """What every lent prefix begins with."""
+STANDING = "up"
+"""The worker of what an environment lends while it is up."""
 OUR_NAME = "realstack"
 """The client name of realstack's own connections."""
 
@@ -36,6 +38,10 @@ CHANGE_IF_SAME = (
     "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) return 1 end return 0"
 )
 DELETE_IF_SAME = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+
+class NoDatabaseLeft(RealstackError):
+    """Every logical database of a Redis server is somebody's."""
 
 
 class Leases:
@@ -70,7 +76,7 @@ class Leases:
 
         What is lent is looked for from below, what is realstack's own use from the top.
 
-        :raises RealstackError: none is left.
+        :raises NoDatabaseLeft: none is free.
         :raises NotOurs: a given server without our mark.
         """
         await self._assert_marked()
@@ -81,7 +87,7 @@ class Leases:
         for number in reversed(numbers) if from_top else numbers:
             if number not in self.held and await self._took(number, empty=number not in filled):
                 return number
-        raise RealstackError(
+        raise NoDatabaseLeft(
             f"{self.endpoint.safe_url} has {self.databases} databases, and none is left for worker "
             f"{self.facts['worker']!r} (database 0 is realstack's own; others are leased to workers, or hold keys of "
             "somebody's).",
@@ -118,12 +124,12 @@ class Leases:
         await self.control.eval(DELETE_IF_SAME, 1, f"{LEASE}{number}", self.held.pop(number))
 
     async def others(self) -> list[dict[str, Any]]:
-        """The leases of other owners that live."""
-        mine = (self.facts["host"], self.facts["pid"], self.facts["worker"], self.facts["run"])
+        """The leases of other processes that live, and of other runs in this one."""
+        mine = (self.facts["host"], self.facts["pid"], self.facts["run"])
         found = []
         for text in (await self.texts()).values():
             facts = _facts(text)
-            whose = tuple(facts.get(name) for name in ("host", "pid", "worker", "run"))
+            whose = tuple(facts.get(name) for name in ("host", "pid", "run"))
             if "pid" in facts and whose != mine and not is_over(text):
                 found.append(facts)
         return found

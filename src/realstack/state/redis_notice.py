@@ -2,7 +2,7 @@
 
 A server counts how often each command was called, so one look at the counters tells whether anything is to be
 compared at all. Settings, ACL users and functions belong to the whole server: they are put back only while no other
-worker is at work, and told otherwise.
+worker is at work, and told otherwise. What an environment lends while it is up is no worker's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from realstack.state.redis_leases import OUR_NAME, Leases
+from realstack.state.redis_leases import OUR_NAME, STANDING, Leases
 from realstack.state.redis_scripts import CHANGING, COUNT, COUNT_WHERE_SHARED, COUNTED, EMPTIES_ALL, SWAPS
 
 CLIENTS = ("CLIENT", "LIST")
@@ -43,9 +43,9 @@ class ServerWatch:
         self.shares_database = shares_database
         self.counting = COUNT_WHERE_SHARED if shares_database else COUNT
         self._counted = (COUNTED[0], EMPTIES_ALL, *COUNTED[1:]) if shares_database else COUNTED
-        self._swaps = leases.endpoint.provider != "external" and not shares_database
+        self._swaps = not self._is_given and not shares_database
         self._counts: list[int] | None = None
-        self._before = _ServerWide()
+        self._known = self._before = _ServerWide()
         self._clients: dict[str, dict[str, str]] = {}
 
     async def begin(self) -> None:
@@ -53,7 +53,7 @@ class ServerWatch:
         from redis.exceptions import RedisError
 
         try:
-            self._before = await _server_wide(self.leases.control)
+            self._known = self._before = await _server_wide(self.leases.control)
             await self._count_swaps()
             self._counts = _numbers(await self.leases.control.eval(self.counting, 0))
         except RedisError:
@@ -67,6 +67,28 @@ class ServerWatch:
             return
         with contextlib.suppress(ResponseError):
             await self.leases.control.set(SWAPS, time.time_ns() // 1000, nx=True)
+
+    def follow(self, other: ServerWatch) -> None:
+        """Go on where another watch of this process stands, which has just looked: what it told is not told again."""
+        self._known, self._before, self._counts = other._known, other._before, other._counts
+
+    async def look(self, number: int, *, at_any_rate: bool = False) -> list[str]:
+        """As :meth:`noticed`, of the database ``number``, in a round trip of its own; nothing where nobody watches."""
+        if not self.is_on:
+            return []
+        async with self.leases.control.pipeline(transaction=False) as pipeline:
+            pipeline.execute_command(*CLIENTS)
+            pipeline.eval(self.counting, 0)
+            clients, counted = await pipeline.execute()
+        return await self.noticed(counted, clients, number, at_any_rate=at_any_rate)
+
+    async def last_look(self, number: int) -> list[str]:
+        """As :meth:`look`, and put back what can be by now: who comes next would take it for known."""
+        said = await self.look(number)
+        if self._before is not self._known and not await self._why_it_stays():
+            self._before = self._known  # what stayed while other workers ran
+            said += await self._server_wide_put_right(at_any_rate=False)
+        return said
 
     @property
     def is_on(self) -> bool:
@@ -138,12 +160,20 @@ class ServerWatch:
         differences = [*_settings(before, now), *_users(before, now), *_functions(before, now)]
         if not differences:
             return []
-        others = [] if at_any_rate else await self.leases.others()
-        if self.leases.endpoint.provider == "external" or others:
+        why = "" if at_any_rate and not self._is_given else await self._why_it_stays()
+        if why:
             self._before = now  # told once; it is not ours to change while others may rely on it
-            why = "another worker runs" if others else "the server is a given one"
             return [f"{what}; it stays so, as {why}" for what, _ in differences]
         return [f"{what}; {await self._put_back(commands)}" for what, commands in differences]
+
+    @property
+    def _is_given(self) -> bool:
+        return self.leases.endpoint.provider == "external"
+
+    async def _why_it_stays(self) -> str:
+        if any(each.get("worker") != STANDING for each in await self.leases.others()):
+            return "another worker runs"
+        return "the server is a given one" if self._is_given else ""
 
     async def _put_back(self, commands: list[tuple[str | bytes, ...]]) -> str:
         from redis.exceptions import ResponseError

@@ -18,7 +18,7 @@ from realstack.services.redis import CLUSTER, KEY_PREFIX
 from realstack.state.redis_changes import RedisChanges
 from realstack.state.redis_compare import Side, compare
 from realstack.state.redis_leases import LEASE, Leases, connection
-from realstack.state.redis_notice import CLIENTS, ServerWatch
+from realstack.state.redis_notice import ServerWatch
 from realstack.state.redis_report import RedisResetReport
 from realstack.state.redis_sealed import write_all, write_ttls
 from realstack.state.redis_seed import RedisSeed, seed_of
@@ -32,12 +32,14 @@ class PrefixLender:
     The same contract as :class:`realstack.state.redis_databases.DatabaseLender`.
     """
 
+    has_room = True
+
     def __init__(self, endpoint: Endpoint, plan: RedisPlan, worker: str, run_id: str) -> None:
         self.endpoint = endpoint
         self.plan = plan
         self.last_reset: RedisResetReport | None = None
         self._leases = Leases(endpoint, worker, run_id)
-        self._watch = ServerWatch(self._leases, shares_database=True)
+        self.watch = ServerWatch(self._leases, shares_database=True)
         self._one_at_a_time = asyncio.Lock()
         self._seed: RedisSeed | None = None
         self._free: list[str] = []
@@ -105,12 +107,25 @@ class PrefixLender:
         del self._since[prefix]
         self._free.append(prefix)
 
-    async def close(self) -> None:
-        """Remove all keys of the leased prefixes and end the leases. A dead server is no error."""
+    @property
+    def lends(self) -> bool:
+        """Whether a prefix is lent at the moment."""
+        return bool(self._since)
+
+    async def look(self) -> tuple[str, ...]:
+        """What was done beyond keys since the last look, put back where that can be."""
+        async with self._one_at_a_time:
+            return tuple(await self.watch.look(0))
+
+    async def close(self, *, looks: bool = True) -> tuple[str, ...]:
+        """Remove all keys of the leased prefixes and end the leases, after a last look. A dead server is no error."""
         from redis.exceptions import RedisError
 
+        noticed: list[str] = []
         async with self._one_at_a_time:
             try:
+                if looks and self._leases.held:
+                    noticed = await self.watch.last_look(0)
                 for prefix in list(self._leases.held):
                     await self._removed(str(prefix))
             except (RedisError, OSError):
@@ -119,6 +134,7 @@ class PrefixLender:
                 await self._leases.close()
                 self._free.clear()
                 self._since.clear()
+        return tuple(noticed)
 
     def _prefix(self, lent: Endpoint) -> str:
         prefix = lent.options.get(KEY_PREFIX, "")
@@ -138,8 +154,8 @@ class PrefixLender:
         prefix = await self._leases.take_prefix()
         for left in set(self._leases.held) - {prefix, *self._free, *self._since}:
             await self._removed(str(left))
-        if not self._watch.is_on and CLUSTER not in self.endpoint.options:
-            await self._watch.begin()
+        if not self.watch.is_on and CLUSTER not in self.endpoint.options:
+            await self.watch.begin()
         return prefix
 
     async def _reset(self, prefix: str, seed: RedisSeed) -> RedisResetReport | None:
@@ -147,16 +163,9 @@ class PrefixLender:
         self._since.pop(prefix, None)
         if not await self._leases.renewed(prefix):
             return None
-        noticed = await self._noticed() if self._watch.is_on else []
+        noticed = await self.watch.look(0)
         self._since[prefix] = await _written(self._leases.control, seed, prefix)
         return RedisResetReport("written", tuple(dict.fromkeys(noticed)))
-
-    async def _noticed(self) -> list[str]:
-        async with self._leases.control.pipeline(transaction=False) as pipeline:
-            pipeline.execute_command(*CLIENTS)
-            pipeline.eval(self._watch.counting, 0)
-            clients, counted = await pipeline.execute()
-        return await self._watch.noticed(counted, clients, 0)
 
     async def _removed(self, prefix: str) -> None:
         """Its keys, then its lease, if that is still ours."""

@@ -72,10 +72,31 @@ class RedisState:
         """
         await (await self._chosen()).give_back(lent)
 
-    async def close(self) -> None:
-        """Remove the keys of what was leased, and end the leases. May be called twice; a dead server is no error."""
-        if self._lender is not None:
-            await self._lender.close()
+    @property
+    def has_room(self) -> bool:
+        """Whether the server has room for many lenders."""
+        return self._lender is None or self._lender.has_room
+
+    @property
+    def lends(self) -> bool:
+        """Whether something is lent at the moment."""
+        return self._lender is not None and self._lender.lends
+
+    async def look(self) -> tuple[str, ...]:
+        """What was done to the server beyond what was lent, since the last look; put back where that can be."""
+        return await self._lender.look() if self._lender is not None else ()
+
+    async def follow(self, other: RedisState) -> None:
+        """Take for known what ``other``, of this process, has just looked at."""
+        if other._lender is not None:
+            (await self._chosen()).watch.follow(other._lender.watch)
+
+    async def close(self, *, looks: bool = True) -> tuple[str, ...]:
+        """Remove the keys of what was leased, and end the leases. May be called twice; a dead server is no error.
+
+        With ``looks`` it has a last look before, and gives what it noticed.
+        """
+        return await self._lender.close(looks=looks) if self._lender is not None else ()
 
     async def _chosen(self) -> DatabaseLender | PrefixLender:
         async with self._choosing:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from realstack.errors import RealstackError
 from realstack.model import Endpoint, PostgresPlan
 from realstack.state import naming
 from realstack.state.build import EMPTY, Blueprint, built_once, is_current, is_ready, resettable, touch, unused_for
@@ -94,6 +95,28 @@ async def seen_fingerprint(endpoint: Endpoint, template: Template, found: str) -
             return found
     finally:
         await connection.close()
+
+
+async def template_of(copy: Endpoint) -> Template | None:
+    """The template of which the database ``copy`` was made, by its mark; None where it has none of ours.
+
+    :raises RealstackError: that template is not there any more.
+    """
+    connection = await connect_for_maintenance(copy)
+    try:
+        databases = await our_databases(connection)
+    finally:
+        await connection.close()
+    state = (naming.read_mark(databases.get(copy.database or "")) or {}).get("state")
+    if state is None:
+        return None
+    for name, comment in databases.items():
+        if naming.is_template(name) and is_ready(comment) and (naming.read_mark(comment) or {}).get("state") == state:
+            return Template(name, str(state), built=False, took_s=0.0)
+    raise RealstackError(
+        f"the known state of the database {copy.database} is not there any more: the template of {state[:12]}.",
+        remedy="run its test again.",
+    )
 
 
 async def why_not_in_place(endpoint: Endpoint) -> str | None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import platformdirs
 import pytest
+
+from realstack.handles.background import BackgroundLoop
+from realstack.model import Endpoint, Run, ServiceSpec
+from realstack.providers.embedded import Embedded
+from realstack.readiness import until_ready
+from realstack.services import service
 
 SCHEMA = "CREATE TABLE users (id int PRIMARY KEY, name text NOT NULL);"
 SEED = "INSERT INTO users VALUES (1, 'Ada'), (2, 'Lin');"
@@ -73,3 +82,31 @@ def project(
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p realstack -p asyncio -p anyio -p xdist")
     return Project(pytester)
+
+
+@pytest.fixture
+def few_connections(
+    project: Project, run: Run, postgres_spec: ServiceSpec, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Endpoint]:
+    """A given server of its own, with 40 connections, which outlives the inner runs."""
+    spec = replace(postgres_spec, command=("postgres", "-cmax_connections=40"))
+    loop = BackgroundLoop()
+    kind = service("postgres")
+
+    @asynccontextmanager
+    async def running() -> AsyncIterator[Endpoint]:
+        async with Embedded({"postgres": kind.recipe(spec)}).running([spec], run) as started:
+            process = started["postgres"]
+            endpoint = kind.endpoint(spec, process.address, "embedded")
+            yield await until_ready(
+                "postgres", lambda: kind.probe(endpoint), within_s=30, died=process.died, log=process.log_lines
+            )
+
+    endpoint = loop.enter(running())
+    try:
+        monkeypatch.setenv("REALSTACK_POSTGRES_URL", str(endpoint.url))
+        monkeypatch.setenv("REALSTACK_DISPOSABLE", "postgres")
+        monkeypatch.setenv("REALSTACK_PROVIDER", "auto")
+        yield endpoint
+    finally:
+        loop.close()

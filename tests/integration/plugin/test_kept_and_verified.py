@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 
+import asyncpg
 import psutil
 import pytest
 
@@ -178,3 +180,65 @@ async def test_goes_past_the_log(real_db):
     result = project.run()
     assert result.ret == 1
     result.stdout.fnmatch_lines(["realstack: the reset did not bring the database back*"])
+
+
+@pytest.mark.usefixtures("down_after")
+@pytest.mark.parametrize("mode", ["reset", "database"])
+def test_a_kept_database_is_compared_with_the_state_that_it_began_at(project: Project, mode: str) -> None:
+    project.settings("postgres")
+    project.write("more.sql", "INSERT INTO users VALUES (5, 'Old'), (6, 'Older');")
+    project.write(
+        "test_fails.py",
+        """
+import pytest
+
+@pytest.mark.seed("more.sql")
+async def test_fails(real_db):
+    await real_db.execute("DELETE FROM users WHERE id = 5")
+    assert False
+""",
+    )
+    result = project.run("--realstack-keep-failed", "--realstack-isolation", mode)
+    result.assert_outcomes(failed=1)
+    [name] = re.findall(r"state url (\w+)\)", result.stdout.str())
+    verified = json.loads(realstack(project, "state", "verify", name, "--json").stdout)
+    assert [line for line in verified["differences"] if line.startswith("users ")] == [
+        'users - {"id": 5, "name": "Old"}'
+    ]
+    assert "users: 1 deleted" in realstack(project, "state", "changes", name).stdout
+    (project.path / "db/seed.sql").write_text("INSERT INTO users VALUES (1, 'Ada');")  # the project goes on
+    again = json.loads(realstack(project, "state", "verify", name, "--json").stdout)
+    assert again["differences"] == verified["differences"]
+    asyncio.run(forget_templates(realstack(project, "state", "url", name).stdout.strip()))
+    gone = realstack(project, "state", "verify", name)
+    assert (gone.returncode, "is not there any more" in gone.stderr) == (2, True)
+
+
+async def forget_templates(url: str) -> None:
+    """As a week without use does, and a build after it."""
+    connection = await asyncpg.connect(url)
+    for (name,) in await connection.fetch("SELECT datname FROM pg_database WHERE datname LIKE 'rs\\_tpl%'"):
+        await connection.execute(f'ALTER DATABASE "{name}" IS_TEMPLATE false')
+        await connection.execute(f'DROP DATABASE "{name}"')
+    await connection.close()
+
+
+@pytest.mark.usefixtures("down_after")
+@pytest.mark.parametrize("arguments", [(), ("-n", "1")], ids=" ".join)
+def test_what_the_last_test_did_to_a_redis_that_is_up_is_told_and_not_there_for_the_next_run(
+    project: Project, arguments: tuple[str, ...]
+) -> None:
+    project.settings("redis")
+    project.write(
+        "test_sets.py",
+        """
+async def test_sets(real_redis):
+    assert (await real_redis.config_get("maxmemory-policy"))["maxmemory-policy"] == "noeviction"
+    await real_redis.config_set("maxmemory-policy", "allkeys-lru")
+""",
+    )
+    assert realstack(project, "up").returncode == 0
+    for _ in range(2):
+        result = project.run(*arguments)
+        result.assert_outcomes(passed=1)
+        result.stdout.fnmatch_lines(["*test_sets: CONFIG SET changed maxmemory-policy * it was put back"])

@@ -3,49 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import asyncpg
 import pytest
 
-from realstack.handles.background import BackgroundLoop
-from realstack.model import Endpoint, Run, ServiceSpec
-from realstack.providers.embedded import Embedded
-from realstack.readiness import until_ready
-from realstack.services import service
+from realstack.model import Endpoint
 from realstack.services.postgres import connect_arguments
 from tests.integration.plugin.conftest import Project
-
-
-@pytest.fixture
-def few_connections(
-    project: Project, run: Run, postgres_spec: ServiceSpec, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Endpoint]:
-    """A given server of its own, with 40 connections, which outlives the inner runs."""
-    spec = replace(postgres_spec, command=("postgres", "-cmax_connections=40"))
-    loop = BackgroundLoop()
-    kind = service("postgres")
-
-    @asynccontextmanager
-    async def running() -> AsyncIterator[Endpoint]:
-        async with Embedded({"postgres": kind.recipe(spec)}).running([spec], run) as started:
-            process = started["postgres"]
-            endpoint = kind.endpoint(spec, process.address, "embedded")
-            yield await until_ready(
-                "postgres", lambda: kind.probe(endpoint), within_s=30, died=process.died, log=process.log_lines
-            )
-
-    endpoint = loop.enter(running())
-    try:
-        monkeypatch.setenv("REALSTACK_POSTGRES_URL", str(endpoint.url))
-        monkeypatch.setenv("REALSTACK_DISPOSABLE", "postgres")
-        monkeypatch.setenv("REALSTACK_PROVIDER", "auto")
-        yield endpoint
-    finally:
-        loop.close()
-
 
 MANY = """
 import os, pathlib, pytest
@@ -143,8 +107,8 @@ async def test_flaky(real_db, real_redis):
 def test_the_header_shows_the_connections_that_the_workers_may_open(project: Project) -> None:
     project.settings("postgres")
     project.write("test_many.py", "async def test_one(real_db): await real_db.fetch('SELECT 1')\n")
-    project.run().stdout.fnmatch_lines(["realstack: at most 14 of the server's 200 connections: one process"])
-    project.run("-n", "2").stdout.fnmatch_lines(["realstack: at most 28 of the server's 200 connections: 2 workers *"])
+    project.run().stdout.fnmatch_lines(["realstack: at most 20 of the server's 200 connections: one process"])
+    project.run("-n", "2").stdout.fnmatch_lines(["realstack: at most 40 of the server's 200 connections: 2 workers *"])
 
 
 @pytest.mark.usefixtures("few_connections")

@@ -268,7 +268,7 @@ async def test_what_emptied_the_one_database_is_told_and_mended(
             told = " ".join(report.noticed)
             assert "FLUSHDB emptied the one database" in told
             assert "is subscribed to 1 channel(s)" in told
-            other = RedisState(empty, plan, "gw1", "r1")
+            other = RedisState(empty, plan, "gw1", "r2")
             await other.lend()
             await listener.subscribe("more")
             assert (await state.reset(lent)).noticed == ()  # it may be the other worker's

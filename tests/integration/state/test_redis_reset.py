@@ -275,7 +275,7 @@ async def test_server_wide_changes_are_put_back_while_nobody_else_works(state: D
 async def test_server_wide_changes_are_only_told_while_another_works(
     empty_redis: Endpoint, state: DatabaseLender, plan: RedisPlan
 ) -> None:
-    neighbour = DatabaseLender(empty_redis, plan, "gw1", "r1")
+    neighbour = DatabaseLender(empty_redis, plan, "gw1", "r2")
     await neighbour.lend()
     lent = await state.lend()
     async with opened(lent) as redis:
@@ -290,11 +290,62 @@ async def test_server_wide_changes_are_only_told_while_another_works(
     await neighbour.close()
 
 
+async def test_another_lender_of_the_same_process_is_no_other_worker(
+    empty_redis: Endpoint, state: DatabaseLender, plan: RedisPlan
+) -> None:
+    seeded = DatabaseLender(empty_redis, plan, "gw0-1", "r1")
+    await seeded.lend()
+    lent = await state.lend()
+    async with opened(lent) as redis:
+        await redis.config_set("hz", "11")
+        assert (await state.reset(lent)).noticed == ("CONFIG SET changed hz from '10' to '11'; it was put back",)
+    await seeded.close()
+
+
+async def test_what_is_lent_while_an_environment_is_up_is_no_other_worker(
+    empty_redis: Endpoint, state: DatabaseLender, plan: RedisPlan
+) -> None:
+    standing = DatabaseLender(empty_redis, plan, "up", "r2")
+    await standing.lend()
+    lent = await state.lend()
+    async with opened(lent) as redis:
+        await redis.config_set("hz", "11")
+        assert (await state.reset(lent)).noticed == ("CONFIG SET changed hz from '10' to '11'; it was put back",)
+    await standing.close()
+
+
+async def test_what_the_last_user_did_to_the_server_is_put_back_and_told_at_the_end(
+    empty_redis: Endpoint, plan: RedisPlan
+) -> None:
+    state = DatabaseLender(empty_redis, plan, "gw0", "r1")
+    lent = await state.lend()
+    async with opened(lent) as redis:
+        await redis.config_set("hz", "11")
+        await state.give_back(lent)
+        assert await state.close() == ("CONFIG SET changed hz from '10' to '11'; it was put back",)
+        assert (await redis.config_get("hz"))["hz"] == "10"
+    assert await state.close() == ()
+
+
+async def test_the_last_worker_to_leave_puts_back_what_stayed_while_others_ran(
+    empty_redis: Endpoint, plan: RedisPlan
+) -> None:
+    first, last = (DatabaseLender(empty_redis, plan, "gw0", run_id) for run_id in ("r1", "r2"))
+    lent, beside = await first.lend(), await last.lend()
+    async with opened(lent) as redis:
+        await redis.config_set("hz", "11")
+        told = "CONFIG SET changed hz from '10' to '11'; it stays so, as another worker runs"
+        assert (await last.reset(beside)).noticed == (told,)
+        assert await first.close() == (told,)
+        assert await last.close() == ("CONFIG SET changed hz from '10' to '11'; it was put back",)
+        assert (await redis.config_get("hz"))["hz"] == "10"
+
+
 async def test_what_the_server_does_not_put_back_is_told(state: DatabaseLender) -> None:
     lent = await state.lend()
     async with opened(lent) as redis:
         await redis.config_set("hz", "14")
-        state._watch._before.settings["hz"] = "no number"
+        state.watch._before.settings["hz"] = "no number"
         (told,) = (await state.reset(lent)).noticed
         assert "stays so, as the server refuses to put it back" in told
         await redis.config_set("hz", "10")

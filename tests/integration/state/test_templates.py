@@ -273,8 +273,8 @@ async def test_what_a_dead_worker_lent_goes_and_what_a_living_one_holds_stays(
     dead, alive = (Databases(postgres, template, worker, "rtest4") for worker in ("gw0", "gw1"))
     of_dead, of_alive, kept = await dead.lend(), await alive.lend(), await dead.lend()
     await dead.give_back(kept, keep=True)
-    assert dead._connection is not None
-    dead._connection.terminate()  # as the end of its process does
+    assert dead._maintenance._connection is not None
+    dead._maintenance._connection.terminate()  # as the end of its process does
     await _until(
         postgres,
         "select count(*) = 0 from pg_locks "

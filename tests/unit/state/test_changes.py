@@ -2,7 +2,8 @@
 
 import pytest
 
-from realstack.state.changes import Changes, Rows, TableChanges
+from realstack.state.changes import Changes, Row, Rows, TableChanges
+from realstack.state.reset.difference import order_by
 
 CHANGES = Changes(
     {
@@ -27,6 +28,40 @@ def test_rows_compare_with_their_number_and_with_rows() -> None:
     assert CHANGES.inserted("runs") != 2
     assert CHANGES.deleted("tags") == 0
     assert CHANGES.updated("users")[0][1]["name"] == "b"
+
+
+def test_it_equals_a_dict_that_has_rows_where_one_wants_to_name_them() -> None:
+    changes = CHANGES
+    runs = [{"id": 1, "made": "2026-01-01"}]
+    pair = ({"id": 1, "name": "a"}, {"id": 1, "name": "b"})
+    assert changes == {"runs": {"inserted": runs}, "users": {"updated": [pair]}}
+    assert changes == {"runs": {"inserted": tuple(runs), "deleted": []}, "users": {"updated": [list(pair)]}}
+    assert changes == {"runs": {"inserted": changes.inserted("runs")}, "users": {"updated": 1}}
+    assert changes != {"runs": {"inserted": [{"id": 2}]}, "users": {"updated": 1}}
+    assert changes != {"runs": {"inserted": [*runs, *runs]}, "users": {"updated": 1}}
+    assert changes != {"users": {"updated": 1, "deleted": runs}, "runs": {"inserted": 1}}
+    assert changes.inserted("runs") == runs
+
+
+@pytest.mark.parametrize("wanted", [{"runs": {"inserted": "2"}}, {"runs": 2}, {"runs": {"inserted": None}}])
+def test_what_can_never_be_equal_is_an_error_that_shows_how_it_is_written(wanted: object) -> None:
+    changes = CHANGES
+    with pytest.raises(TypeError, match=r"runs.*number of rows, or the rows"):
+        assert changes == wanted
+
+
+def test_numbers_of_any_size_have_their_place() -> None:
+    place = order_by(["id"])
+    rows: list[Row] = [
+        {"id": 10**400},
+        {"id": 2},
+        {"id": 1.5},
+        {"id": -(10**400)},
+        {"id": "a"},
+        {"id": 2**53 + 1},
+        {"id": 2**53},
+    ]
+    assert [row["id"] for row in sorted(rows, key=place)] == [-(10**400), 1.5, 2, 2**53, 2**53 + 1, 10**400, "a"]
 
 
 def test_a_misspelt_table_is_an_error_that_names_the_nearest() -> None:

@@ -95,11 +95,10 @@ async def _mask(connection: asyncpg.Connection, default: str) -> str | None:
 def order_by(columns: Iterable[str]) -> Any:
     """A key to sort rows by those columns: numbers as numbers, all else as JSON writes it."""
 
-    def place(row: Row) -> list[tuple[bool, float, str]]:
+    def place(row: Row) -> list[tuple[bool, int | float, str]]:
         values = [row.get(column) for column in columns]
         return [
-            (False, float(value), "") if isinstance(value, (int, float)) else (True, 0.0, json.dumps(value))
-            for value in values
+            (False, value, "") if isinstance(value, (int, float)) else (True, 0, json.dumps(value)) for value in values
         ]
 
     return place

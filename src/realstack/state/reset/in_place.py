@@ -260,6 +260,15 @@ class InPlace:
             await self._connection.execute(f"ROLLBACK PREPARED '{quoted}'")
             ended[-1 - number] = EndedSession(0, "rolled back", f"prepared transaction {name!r} was left", "")
 
+    async def server_changes(self) -> tuple[str, ...]:
+        """What changed in the server as a whole since the last look, where a database is to be kept and not reset."""
+        import asyncpg
+
+        try:
+            return await self._notices()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return ()
+
     async def _notices(self) -> tuple[str, ...]:
         """What changed in the server as a whole since the last look."""
         assert self._connection is not None  # noqa: S101 - start() has made it
