@@ -137,7 +137,7 @@ def gone(noted: Path) -> bool:
 def test_a_build_that_comes_to_no_end_is_ended(
     run: Run, builder: Callable[[str], Path], hearing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realstack.providers.docker_images._ENDS_WITHIN_S", 0.5)
+    monkeypatch.setattr("realstack.providers.docker_builds._ENDS_WITHIN_S", 0.5)
     noted = builder(f"{hearing}\necho step 1 of 2\nwhile :; do sleep 1; done")
     with pytest.raises(ServiceStartFailed, match=r"was not built within 1 s") as caught:
         built(run, within_s=1, stop=threading.Event())
