@@ -65,8 +65,8 @@ async def our_databases(connection: asyncpg.Connection) -> dict[str, str | None]
 async def copy_strategy(connection: asyncpg.Connection) -> str | None:
     """How CREATE DATABASE should copy here; None for the server's own way.
 
-    FILE_COPY makes checkpoints, which cost nothing where the server never syncs, and is 2 to 5 times faster
-    there; by cloning, where the server is set to it. A server that syncs gets WAL_LOG, which is PostgreSQL's own default.
+    FILE_COPY makes checkpoints, which cost nothing where the server never syncs, and is 2 to 5 times faster there; it
+    clones where the server is set to that. A server that syncs gets WAL_LOG, which is PostgreSQL's own default.
     """
     if connection.get_server_version().major < FIRST_WITH_STRATEGY:
         return None
