@@ -200,4 +200,6 @@ def _remove_from_engine(run_id: str, folder: Path) -> tuple[list[str], str]:
 
 
 def _reason(problem: Exception) -> str:
-    return problem.problem.rstrip(".") if isinstance(problem, RealstackError) else str(problem) or repr(problem)
+    """In the engine's own words where it refused: what it was asked for the reader knows."""
+    told = getattr(problem, "words", "") or (problem.problem if isinstance(problem, RealstackError) else str(problem))
+    return told.rstrip(".") or repr(problem)

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 from realstack.model import Endpoint
 from realstack.services.cache import cache_folder
 from realstack.state.catalog import quote_name
-from realstack.state.server import FIRST_WITH_STRATEGY, copy_database, copy_strategy
+from realstack.state.server import FIRST_WITH_CLONE, FIRST_WITH_STRATEGY, copy_database, copy_strategy
 
 if TYPE_CHECKING:
     import asyncpg
 
 ROUNDS = 2
-FIRST_WITH_CLONE = 18
 
 
 async def kept_strategy(connection: asyncpg.Connection, endpoint: Endpoint) -> str | None:

@@ -17,7 +17,7 @@ from realstack.services.postgres import connect_arguments
 if TYPE_CHECKING:
     import asyncpg
 
-FINGERPRINT_FORMAT = 1
+FINGERPRINT_FORMAT = 2
 """To be raised when the same database would get another fingerprint than before."""
 TABLES_AT_ONCE = 50
 

@@ -1,5 +1,6 @@
 -- One row for each object of the user's: kind, name, and a text that differs if anything of it differs.
 -- By name and never by oid: two builds of the same sources have the same fingerprint.
+-- Subscriptions are left out: they belong to the server, and CREATE DATABASE does not copy them.
 WITH schemas AS (
     SELECT oid, nspname, nspowner, nspacl FROM pg_namespace
     WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'pg_realstack') AND nspname !~ '^pg_(toast_)?temp_'
@@ -55,7 +56,10 @@ UNION ALL
 SELECT 'function', p.oid::regprocedure::text,
        concat_ws(' ', prokind, proowner::regrole, l.lanname, provolatile, proparallel, prosecdef, proleakproof, proisstrict,
            procost, prorows, proacl::text, proconfig::text, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid),
-           md5(prosrc), probin)
+           md5(prosrc), probin, pg_get_function_sqlbody(p.oid),
+           (SELECT concat_ws(' ', aggkind, aggnumdirectargs, aggtransfn, aggfinalfn, aggcombinefn, aggtranstype::regtype, agginitval,
+                aggmtransfn, aggminvtransfn, aggmfinalfn, aggmtranstype::regtype, aggminitval, aggsortop::regoperator)
+            FROM pg_aggregate WHERE aggfnoid = p.oid))
 FROM pg_proc p JOIN schemas s ON s.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
 UNION ALL
 SELECT 'type', t.oid::regtype::text,
@@ -77,11 +81,29 @@ FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid
 WHERE p.pronamespace::regnamespace::text <> 'pg_realstack'
 UNION ALL
 SELECT 'publication', pubname, concat_ws(' ', pubowner::regrole, puballtables, pubinsert, pubupdate, pubdelete, pubtruncate,
-           (SELECT string_agg(prrelid::regclass::text, ',' ORDER BY prrelid::regclass::text)
-            FROM pg_publication_rel WHERE prpubid = p.oid))
+           to_jsonb(p) ->> 'pubviaroot', to_jsonb(p) ->> 'pubgencols',
+           -- Its tables and, where the server has them, schemas, columns and row filters.
+           (SELECT string_agg(i.identity, ',' ORDER BY i.identity)
+            FROM pg_depend d CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, d.objsubid) AS i
+            WHERE d.refclassid = 'pg_publication'::regclass AND d.refobjid = p.oid),
+           CASE WHEN NOT puballtables THEN (
+               SELECT string_agg(to_jsonb(t)::text, ',' ORDER BY to_jsonb(t)::text)
+               FROM pg_publication_tables t WHERE t.pubname = p.pubname) END)
 FROM pg_publication p
 UNION ALL
 SELECT 'foreign server', srvname, concat_ws(' ', srvowner::regrole, srvoptions::text, srvacl::text) FROM pg_foreign_server
+UNION ALL
+SELECT 'options of foreign table', shown, concat_ws(' ', quote_ident(srvname), ftoptions::text)
+FROM pg_foreign_table t JOIN relations r ON r.oid = t.ftrelid JOIN pg_foreign_server f ON f.oid = t.ftserver
+UNION ALL
+SELECT 'map of text search', format('%I.%I', s.nspname, cfgname),
+       (SELECT string_agg(concat_ws(' ', maptokentype, mapseqno, mapdict::regdictionary), ',' ORDER BY maptokentype, mapseqno)
+        FROM pg_ts_config_map WHERE mapcfg = c.oid)
+FROM pg_ts_config c JOIN schemas s ON s.oid = c.cfgnamespace
+UNION ALL
+SELECT 'options of text search', format('%I.%I', s.nspname, dictname),
+       concat_ws(' ', dictowner::regrole, (SELECT tmplname FROM pg_ts_template WHERE oid = dicttemplate), dictinitoption)
+FROM pg_ts_dict d JOIN schemas s ON s.oid = d.dictnamespace
 UNION ALL
 SELECT 'statistics', format('%s.%I', stxrelid::regclass, stxname), pg_get_statisticsobjdef(x.oid)
 FROM pg_statistic_ext x JOIN schemas s ON s.oid = x.stxnamespace

@@ -6,17 +6,22 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
+import asyncpg
 import psutil
 import pytest
 
 from realstack.handles.background import BackgroundLoop
-from realstack.model import Endpoint, Run, ServiceSpec
+from realstack.model import Endpoint, PostgresPlan, Run, ServiceSpec
 from realstack.providers.embedded import Embedded, tmpfs_with_room
 from realstack.readiness import until_ready
 from realstack.registry import new_run_id
 from realstack.services import service
+from realstack.services.postgres import connect_arguments
 from realstack.services.redis import client
+from realstack.state.clones import Databases
+from realstack.state.template import prepare_template
 from realstack.watchdog import Watchdog
+from tests.integration.state.reset_schema import SCHEMA
 
 SPECS = {
     "postgres": ServiceSpec(
@@ -87,3 +92,24 @@ async def empty_redis(redis_server: Endpoint) -> AsyncIterator[Endpoint]:
         await control.flushall()
         yield redis_server
         await control.flushall()
+
+
+@pytest.fixture
+async def lent(postgres: Endpoint, write: Callable[[str, str], Path], tmp_path: Path) -> AsyncIterator[Endpoint]:
+    """A database that can be reset in place, for :data:`SCHEMA`."""
+    role = "do $$ begin create role realstack_reader; exception when duplicate_object then end $$;"
+    write("m/1.sql", role + SCHEMA + "grant insert on tags to realstack_reader;")
+    template = await prepare_template(postgres, PostgresPlan(tmp_path, ("m",)), in_place=True)
+    databases = Databases(postgres, template, "main", tmp_path.name)
+    try:
+        yield await databases.lend()
+    finally:
+        await databases.close()
+
+
+@pytest.fixture
+async def app(lent: Endpoint) -> AsyncIterator[asyncpg.Connection]:
+    """The application's session in it."""
+    connection = await asyncpg.connect(**connect_arguments(lent))
+    yield connection
+    await connection.close()

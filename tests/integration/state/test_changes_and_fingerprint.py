@@ -22,6 +22,15 @@ create table tags (user_id int references users on delete cascade, tag text);
 create type mood as enum ('good', 'bad');
 create view names as select name from users;
 create function one() returns int language sql as 'select 1';
+create function two() returns int return 2;
+create function three() returns int begin atomic select 3; end;
+create aggregate total(int) (sfunc = int4pl, stype = int);
+create publication told for table users where (id > 1);
+create text search dictionary words (template = simple);
+create text search configuration english_words (copy = english);
+create foreign data wrapper afar;
+create server far foreign data wrapper afar;
+create foreign table distant (id int) server far options (place 'a');
 insert into users (name, made) values ('ann', '2026-01-01'), ('bob', '2026-01-02');
 insert into tags values (1, 'a'), (1, 'a');
 """
@@ -33,6 +42,14 @@ DIFFERS = {
     "column public.users.id differs": "alter table users alter id set statistics 5, alter id set default 7",
     "table public.users differs": "grant select on users to public",
     "function public.one() differs": "create or replace function one() returns int language sql as 'select 2'",
+    "function public.two() differs": "create or replace function two() returns int return 3",
+    "function public.three() differs": "create or replace function three() returns int begin atomic select 4; end",
+    "function public.total(integer) differs": "create or replace aggregate total(int) (sfunc = int4mul, stype = int)",
+    "publication told differs": "alter publication told set table users where (id > 2)",
+    "options of text search public.words differs": "alter text search dictionary words (accept = false)",
+    "map of text search public.english_words differs": "alter text search configuration english_words "
+    "alter mapping for asciiword with simple",
+    "options of foreign table public.distant differs": "alter foreign table distant options (set place 'b')",
     "type public.mood differs": "alter type mood add value 'fair'",
     "constraint public.users.positive was added": "alter table users add constraint positive check (id > 0)",
     "index public.by_name was added": "create index by_name on users (name)",

@@ -18,8 +18,9 @@ from realstack.state import copying
 from realstack.state.clones import Databases
 from realstack.state.copying import is_probed, kept_strategy, probe
 from realstack.state.pool import AHEAD, WarmPool
-from realstack.state.server import connect_for_maintenance
+from realstack.state.server import connect_for_maintenance, copy_database
 from realstack.state.template import Template, prepare_template
+from tests.integration.state.proof_servers import server_of
 
 Write = Callable[[str, str], Path]
 OURS = "SELECT count(*) FROM pg_database WHERE datname LIKE 'rs\\_run\\_%'"
@@ -158,6 +159,35 @@ async def test_the_fastest_way_of_copying_is_measured_once_and_kept(
     file.write_text("not JSON")
     assert await kept_strategy(maintenance, postgres) == rule
     assert not await is_probed(maintenance, postgres)
+
+
+@pytest.mark.parametrize("version", ["15", "18"])
+async def test_each_way_of_copying_is_measured_as_itself(
+    version: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a server that clones by itself, and where cloning came before: neither turns a copy into a clone."""
+    used: list[tuple[str, str | None]] = []
+
+    async def copied(connection: asyncpg.Connection, name: str, template: str, strategy: str | None) -> None:
+        try:
+            await copy_database(connection, name, template, strategy)
+        finally:
+            used.append((str(strategy), await connection.fetchval("select current_setting('file_copy_method', true)")))
+
+    monkeypatch.setattr(copying, "copy_database", copied)
+    with server_of(version) as server:
+        connection = await asyncpg.connect(**connect_arguments(server))
+        assert await kept_strategy(connection, server) == "file_copy"
+        if version == "18":
+            await connection.execute("alter system set file_copy_method = clone")
+            await connection.execute("select pg_reload_conf()")
+            await connection.close()
+            connection = await asyncpg.connect(**connect_arguments(server))
+            assert await kept_strategy(connection, server) == "clone"
+        await probe(connection, server, "template1", "probe_scratch")
+        await connection.close()
+    assert {how for way, how in used if way == "file_copy"} == ({"copy"} if version == "18" else {None})
+    assert {how for way, how in used if way == "clone"} == ({"clone"} if version == "18" else set())
 
 
 async def test_the_pool_measures_beside_the_tests_and_leaves_nothing(

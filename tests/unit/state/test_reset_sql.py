@@ -45,3 +45,18 @@ def test_sequences_are_compared_with_where_they_were() -> None:
 def test_only_tables_with_a_log_are_asked_whether_it_is_empty() -> None:
     assert "SELECT 1 WHERE EXISTS (SELECT FROM pg_realstack.k_1)" in sql.touched([USERS])
     assert "k_1" not in sql.touched([replace(USERS, inherits=True)])
+
+
+def test_the_log_may_be_added_to_and_the_shadow_may_not() -> None:
+    text = sql.watching([USERS])
+    assert "INSERT OR UPDATE OR DELETE OR TRUNCATE ON pg_realstack.s_1 " in text
+    assert "AFTER UPDATE OR DELETE OR TRUNCATE ON pg_realstack.k_1 " in text
+
+
+def test_what_runs_with_the_databases_own_path_leaves_no_name_to_be_found_by_it() -> None:
+    for unit in (USERS, replace(USERS, key=(), equals=())):
+        text = sql.restoring(unit)
+        assert "::text" not in text.replace("::pg_catalog.text", "")
+        assert "::record" not in text
+        assert " pg_relation_size" not in text
+        assert " IN (" not in text

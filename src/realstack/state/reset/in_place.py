@@ -16,7 +16,7 @@ from realstack.services.postgres import connect_arguments
 from realstack.state.changes import Changes
 from realstack.state.report import one_line
 from realstack.state.reset.difference import read_changes
-from realstack.state.reset.sql import RESETTING
+from realstack.state.reset.sql import OWN_PATH, RESETTING
 from realstack.state.reset.units import OWN_SCHEMA
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ _SETTINGS: Mapping[str, str] = {
     "application_name": "realstack reset",
     "session_replication_role": "replica",
     RESETTING: "on",
-    "search_path": "pg_catalog",
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
     "default_transaction_deferrable": "off",
@@ -55,6 +54,11 @@ _SETTINGS: Mapping[str, str] = {
     "array_nulls": "on",
 }
 
+# The database's own path is for the user's functions alone, while rows are put back.
+_PATH = f"""
+SELECT pg_catalog.set_config('{OWN_PATH}', pg_catalog.current_setting('search_path'), false);
+SET search_path = pg_catalog
+"""
 _RESET = f"SELECT {OWN_SCHEMA}.reset($1::text::pg_lsn, $2::text::jsonb, $3::text, $4::text::timestamptz)::text"
 _SURROUNDINGS = f"SELECT {OWN_SCHEMA}.surroundings()::text"
 _SERVER = f"SELECT {OWN_SCHEMA}.server_wide()::text"
@@ -145,6 +149,7 @@ class InPlace:
                 remedy="`realstack status` shows what runs.",
             ) from problem
         try:
+            await connection.execute(_PATH)
             self._statement = await self._prepared(connection)
             self._surroundings = await connection.fetchval(_SURROUNDINGS)
             self._server_mark = await connection.fetchval(_SERVER_MARK)
@@ -284,7 +289,8 @@ def _lasts(session: Mapping[str, Any]) -> str:
 
 
 def _changed(what: str, before: Any, now: Any) -> str:
-    if isinstance(before, dict) and isinstance(now, dict):
+    if isinstance(before or now, dict):
+        before, now = before or {}, now or {}
         names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
         return f"{what} of the server changed: {', '.join(names)}"
     if what == "ALTER SYSTEM":

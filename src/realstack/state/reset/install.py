@@ -12,7 +12,7 @@ from realstack.state.reset.units import NOT_OURS_TO_WATCH, OWN_SCHEMA, Unit, rea
 if TYPE_CHECKING:
     import asyncpg
 
-RESET_FORMAT = 3
+RESET_FORMAT = 4
 """Part of the name of every template with this schema inside. To be raised when what is installed changes."""
 
 _SEQUENCES = f"""
@@ -71,7 +71,8 @@ async def install(connection: asyncpg.Connection) -> list[Unit]:
             f"CREATE SCHEMA {OWN_SCHEMA}; GRANT USAGE ON SCHEMA {OWN_SCHEMA} TO PUBLIC;"
             f"SET LOCAL {sql.RESETTING} = 'on'"
         )
-        await connection.execute(files(__package__).joinpath("reset.sql").read_text(encoding="utf-8"))
+        for name in ("reset.sql", "around.sql"):
+            await connection.execute(files(__package__).joinpath(name).read_text(encoding="utf-8"))
         units = await read_units(connection)
         await _install_units(connection, units)
         await _install_sequences(connection)
@@ -85,7 +86,7 @@ async def _install_units(connection: asyncpg.Connection, units: list[Unit]) -> N
         [(u.number, u.schema, u.name, u.shown, u.blocked, u.columns, u.key) for u in units],
     )
     made = "".join(sql.shadow(unit) + sql.triggers(unit) + sql.restoring(unit) for unit in units)
-    await connection.execute(made + sql.touched(units))
+    await connection.execute(made + sql.touched(units) + sql.watching(units))
 
 
 async def _install_sequences(connection: asyncpg.Connection) -> None:

@@ -54,6 +54,16 @@ BEGIN
     END IF;
 END $$;
 
+-- Who empties all tables that pg_tables lists empties ours too, and then nothing is left to be put back.
+CREATE FUNCTION pg_realstack.on_meddling() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog AS $$
+BEGIN
+    INSERT INTO pg_realstack.ddl
+    VALUES (TG_OP, 'realstack''s own tables (schema pg_realstack, to be left out)', left(current_query(), 500),
+            current_setting('application_name'));
+    RETURN NULL;
+END $$;
+
 CREATE FUNCTION pg_realstack.event_triggers() RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     RETURN (
@@ -74,51 +84,6 @@ END $$;
 CREATE FUNCTION pg_realstack.clustered() RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     RETURN (SELECT coalesce(string_agg(indexrelid::text, ',' ORDER BY indexrelid), '') FROM pg_catalog.pg_index WHERE indisclustered);
-END $$;
-
--- What no database of its own protects: roles, settings. A map from what it is to its value.
-CREATE FUNCTION pg_realstack.surroundings() RETURNS jsonb LANGUAGE plpgsql AS $$
-BEGIN
-    RETURN (
-        SELECT jsonb_build_object(
-            'settings of this database', (
-                SELECT jsonb_agg(jsonb_build_array(setrole, setconfig) ORDER BY setrole)
-                FROM pg_catalog.pg_db_role_setting
-                WHERE setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())),
-            'rights and owner of this database', (
-                SELECT jsonb_build_array(datdba, datacl::text, datconnlimit, datallowconn)
-                FROM pg_catalog.pg_database WHERE datname = current_database()),
-            -- REASSIGN OWNED fires no event trigger. What the superuser who made the cluster owns cannot be reassigned.
-            'owners', (
-                SELECT jsonb_build_array(count(*), sum(hashtextextended(concat_ws(' ', classid, objid, refobjid, deptype), 0)))
-                FROM pg_catalog.pg_shdepend d
-                WHERE dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) AND NOT EXISTS (
-                    SELECT FROM pg_catalog.pg_class c
-                    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = d.objid AND c.relpersistence = 't'))));
-END $$;
-
-CREATE FUNCTION pg_realstack.server_wide() RETURNS jsonb LANGUAGE sql AS $$
-SELECT jsonb_build_object(
-    'ALTER SYSTEM', pg_read_file('postgresql.auto.conf', 0, 1000000, true),
-    'roles', (
-        SELECT jsonb_object_agg(rolname, to_jsonb(r) - 'oid' - 'rolpassword') FROM pg_catalog.pg_roles r
-        WHERE rolname !~ '^pg_'),
-    'settings of all roles', (
-        SELECT to_jsonb(setconfig) FROM pg_catalog.pg_db_role_setting WHERE setdatabase = 0 AND setrole = 0),
-    'memberships', (
-        SELECT jsonb_agg(jsonb_build_array(roleid, member, admin_option) ORDER BY roleid, member)
-        FROM pg_catalog.pg_auth_members WHERE member >= 16384))
-$$;
-
--- Changes with it, and costs a tenth.
-CREATE FUNCTION pg_realstack.server_mark() RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-    RETURN (
-        SELECT concat_ws('/',
-            (SELECT concat(count(*), ' ', sum(xmin::text::bigint)) FROM pg_catalog.pg_authid),
-            (SELECT concat(count(*), ' ', sum(xmin::text::bigint)) FROM pg_catalog.pg_auth_members),
-            (SELECT concat(count(*), ' ', sum(xmin::text::bigint)) FROM pg_catalog.pg_db_role_setting WHERE setdatabase = 0),
-            md5(pg_read_file('postgresql.auto.conf', 0, 1000000, true))));
 END $$;
 
 -- Sessions that go on holding an advisory lock: the next test would wait for it.
@@ -148,13 +113,16 @@ DECLARE
     moved text[];
     keeping int[];
     unit record;
+    call text;
     tables text[] := '{}';
     said jsonb;
 BEGIN
-    -- Who is here beside us. `active`: whether anybody ran a statement since. `lasting`: sessions whose last statement
-    -- since then stays with them; nothing else tells of such a thing, and only its own session can take it back.
+    -- Who is here beside us. `busy`: who is in a transaction; one that failed has no start any more. `active`: whether
+    -- anybody ran a statement since. `lasting`: sessions whose last statement since then stays with them; nothing else
+    -- tells of such a thing, and only its own session can take it back.
     SELECT jsonb_agg(jsonb_build_object('pid', pid, 'state', state, 'query', left(query, 500),
-                                        'application', application_name)) FILTER (WHERE xact_start IS NOT NULL) AS busy,
+                                        'application', application_name)) FILTER (
+               WHERE xact_start IS NOT NULL OR state LIKE 'idle in transaction%') AS busy,
            bool_or(state_change IS NULL OR since IS NULL OR state_change >= since) AS active,
            jsonb_agg(jsonb_build_object('pid', pid, 'query', left(query, 100), 'application', application_name)) FILTER (
                WHERE (since IS NULL OR state_change >= since) AND query ~* '^\s*(listen\M|prepare\M(?!\s+transaction)|set\M(?!\s+(local|transaction|constraints)\M)|declare\M.*\mwith\s+hold\M)') AS lasting
@@ -183,7 +151,11 @@ BEGIN
               UNION ALL SELECT pg_realstack.touched(), false) AS d JOIN pg_realstack.units u USING (unit)
         GROUP BY u.unit ORDER BY u.unit
     LOOP
-        EXECUTE format('SELECT pg_realstack.%I()', CASE WHEN unit.whole THEN 'compare_' ELSE 'restore_' END || unit.unit);
+        call := format('SELECT pg_realstack.%I()', CASE WHEN unit.whole THEN 'compare_' ELSE 'restore_' END || unit.unit);
+        -- The user's functions in generated columns and constraints may rely on the database's own path.
+        PERFORM set_config('search_path', current_setting('realstack.search_path'), true);
+        EXECUTE call;
+        PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true);
         tables := tables || unit.shown;
     END LOOP;
     IF pg_relation_size('pg_realstack.dirty') > 262144 THEN TRUNCATE pg_realstack.dirty;

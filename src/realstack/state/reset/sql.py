@@ -17,8 +17,14 @@ from realstack.state.reset.units import OWN_SCHEMA, Unit, qualified
 
 OWN = OWN_SCHEMA
 RESETTING = "realstack.resetting"
+OWN_PATH = "realstack.search_path"
+"""The setting that keeps, in the session that resets, the search_path that the database has for everybody."""
 _EQ = "OPERATOR(pg_catalog.=)"
 _GUARD = f"IF pg_catalog.current_setting('{RESETTING}', true) {_EQ} 'on' THEN RETURN NULL; END IF;"
+_KEPT = ("units", "sequences", "known")
+"""Our tables that nobody writes once the template is made."""
+_LOGS = ("dirty", "ddl", "temporary")
+"""Those that are added to as the test writes."""
 KEEP_BELOW_BYTES = 262144
 """A log that was emptied keeps its dead rows until it is this long; nobody vacuums a throw-away server."""
 
@@ -66,6 +72,22 @@ FOR EACH STATEMENT EXECUTE FUNCTION {OWN}.mark_{n}();
     return "\n".join(made)
 
 
+def watching(units: Iterable[Unit]) -> str:
+    """What notes writes to our own tables by anyone but the reset: it could not be exact after them.
+
+    AFTER, so that the note stays where all tables are emptied by one TRUNCATE. WHEN, as the reset itself empties the
+    logs, and would wait for a function to say that this is fine.
+    """
+    numbers = [unit.number for unit in units]
+    kept = dict.fromkeys([*_KEPT, *(f"s_{n}" for n in numbers)], "INSERT OR UPDATE OR DELETE OR TRUNCATE")
+    logs = dict.fromkeys([*_LOGS, *(f"k_{n}" for n in numbers)], "UPDATE OR DELETE OR TRUNCATE")
+    return "".join(
+        f"CREATE TRIGGER realstack_own AFTER {event} ON {OWN}.{table} FOR EACH STATEMENT "
+        f"WHEN (current_setting('{RESETTING}', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION {OWN}.on_meddling();\n"
+        for table, event in {**kept, **logs}.items()
+    )
+
+
 def has_log(unit: Unit) -> bool:
     """Whether touched rows are noted one by one, or the unit as a whole."""
     return not (unit.inherits or unit.blocked)
@@ -110,7 +132,11 @@ END $body$;"""
 
 
 def restoring(unit: Unit) -> str:
-    """The functions that bring the unit back: its touched rows, or the whole of it."""
+    """The functions that bring the unit back: its touched rows, or the whole of it.
+
+    They run with the database's own search_path, for the user's functions that the rows are checked and computed by:
+    so no name of ours may be without its schema.
+    """
     n, clear = unit.number, clearing(f"k_{unit.number}")
     put = f"INSERT INTO {unit.table} {_listed(unit)} SELECT {_names(unit.columns, 's')} FROM"
     if unit.key:
@@ -121,7 +147,8 @@ def restoring(unit: Unit) -> str:
         compare = f"""
     DELETE FROM {_from(unit)} AS t WHERE NOT EXISTS (
         SELECT FROM {OWN}.s_{n} AS s
-        WHERE {_same(unit, "t", "s")} AND {_row(unit, "t")}::record OPERATOR(pg_catalog.*=) {_row(unit, "s")}::record
+        WHERE {_same(unit, "t", "s")}
+          AND {_looks(unit.columns, "t")} OPERATOR(pg_catalog.*=) {_looks(unit.columns, "s")}
     );
     {put} {OWN}.s_{n} AS s WHERE NOT EXISTS (SELECT FROM {_from(unit)} AS t WHERE {_same(unit, "t", "s")});"""
     else:
@@ -129,10 +156,10 @@ def restoring(unit: Unit) -> str:
     DELETE FROM {_from(unit)};
     {put} {OWN}.s_{n} AS s;"""
         # Rows of the same looks are the same row: all of them go, and as many as there were come back.
-        touched = f"(SELECT {_row(unit, 'k')}::text FROM {OWN}.k_{n} AS k)"
+        touched = f"OPERATOR(pg_catalog.=) ANY (SELECT {_row(unit, 'k')} FROM {OWN}.k_{n} AS k)"
         restore = f"""
-    DELETE FROM {_from(unit)} AS t WHERE {_row(unit, "t")}::text IN {touched};
-    {put} {OWN}.s_{n} AS s WHERE {_row(unit, "s")}::text IN {touched};"""
+    DELETE FROM {_from(unit)} AS t WHERE {_row(unit, "t")} {touched};
+    {put} {OWN}.s_{n} AS s WHERE {_row(unit, "s")} {touched};"""
         if not unit.columns:
             restore = compare
     return _function(f"restore_{n}", restore + clear, planned="few" if unit.key else "many") + _function(
@@ -143,7 +170,8 @@ def restoring(unit: Unit) -> str:
 def clearing(log: str) -> str:
     """Empty a log of ours."""
     return f"""
-    IF pg_relation_size('{OWN}.{log}') > {KEEP_BELOW_BYTES} THEN TRUNCATE {OWN}.{log};
+    IF pg_catalog.pg_relation_size('{OWN}.{log}'::pg_catalog.regclass) OPERATOR(pg_catalog.>) {KEEP_BELOW_BYTES}
+    THEN TRUNCATE {OWN}.{log};
     ELSE DELETE FROM {OWN}.{log}; END IF;"""
 
 
@@ -221,11 +249,11 @@ def _from(unit: Unit) -> str:
 
 
 def _looks(columns: Iterable[str], of: str) -> str:
-    return f"ROW({_names(columns, of)})::record"
+    return f"ROW({_names(columns, of)})::pg_catalog.record"
 
 
 def _row(unit: Unit, of: str) -> str:
-    return f"ROW({_names(unit.columns, of)})"
+    return f"ROW({_names(unit.columns, of)})::pg_catalog.text"
 
 
 def _same(unit: Unit, one: str, other: str) -> str:

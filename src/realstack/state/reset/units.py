@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import asyncpg
 
 OWN_SCHEMA = "pg_realstack"
-"""Dumps, ``\\d`` and reflection pass over schemas whose names begin with ``pg_``."""
+"""pg_dump, ``\\d`` and reflection pass over schemas whose names begin with ``pg_``; pg_tables does not."""
 
 NOT_OURS_TO_WATCH = f"n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', '{OWN_SCHEMA}')"
 
