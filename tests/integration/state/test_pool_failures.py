@@ -63,10 +63,10 @@ async def ours(connection: asyncpg.Connection) -> list[str]:
     return [name for (name,) in await connection.fetch(OURS)]
 
 
-async def lent_often(pool: WarmPool, times: int = 8) -> list[Endpoint]:
-    """As many tests do, one after the other; who hangs is ended."""
-    lent = []
-    async with asyncio.timeout(20):
+async def lent_often(pool: WarmPool, times: int = 8, lent: list[Endpoint] | None = None) -> list[Endpoint]:
+    """As many tests do, one after the other, noted in ``lent``; who hangs is ended."""
+    lent = [] if lent is None else lent
+    async with asyncio.timeout(60):
         for _ in range(times):
             lent.append(await pool.lend())
             pool.give_back(lent[-1])
@@ -93,11 +93,15 @@ async def test_sessions_that_end_in_the_midst_of_the_pools_work_cost_no_lending(
     databases: Databases, maintenance: asyncpg.Connection
 ) -> None:
     pool = WarmPool(databases)
-    lending = asyncio.create_task(lent_often(pool, 30))
+    lent: list[Endpoint] = []
+    lending = asyncio.create_task(lent_often(pool, 30, lent))
+    ended_at = -3
     while not lending.done():
-        await maintenance.execute(END_OTHERS)
-        await asyncio.sleep(0.2)
-    assert len({lent.database for lent in await lending}) == 30
+        if len(lent) >= ended_at + 3:
+            ended_at = len(lent)
+            await maintenance.execute(END_OTHERS)
+        await asyncio.sleep(0.01)
+    assert len({each.database for each in await lending}) == 30
     await pool.close()
     await databases.close()
     assert await ours(maintenance) == []
