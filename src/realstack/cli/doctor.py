@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -78,15 +77,13 @@ def _engine(settings: Settings) -> Iterator[Check]:
 
 
 def _compose(settings: Settings) -> Iterator[Check]:
-    if shutil.which("docker") is None:
-        yield Check("compose", "note", "no docker command on PATH", "install Docker Compose v2 if it is wanted.")
-        return
-    asked = subprocess.run(["docker", "compose", "version", "--short"], capture_output=True, text=True, check=False)
-    version = asked.stdout.strip()
-    if asked.returncode == 0 and version:
-        yield Check("compose", "good", f"Docker Compose {version}")
+    from realstack.providers.docker_programs import GET_COMPOSE, why_no_compose
+
+    problem = why_no_compose()
+    if problem is None:
+        yield Check("compose", "good", "Docker Compose answers")
     else:
-        yield Check("compose", "note", "the docker command has no compose plugin", "install Docker Compose v2.")
+        yield Check("compose", "note", problem, f"{GET_COMPOSE}, if it is wanted.")
 
 
 def _embedded(settings: Settings) -> Iterator[Check]:

@@ -41,6 +41,21 @@ def test_nothing_is_up_to_begin_with(shop: Shop) -> None:
     assert shop.call("down").stdout.strip() == "nothing is up"
 
 
+def follow_the_logs(shop: Shop) -> None:
+    """`logs -f` shows what comes later, and ends by Ctrl-C without a word of its own."""
+    with shop.start("logs", "-f", "postgres") as following:
+        assert following.stdout is not None
+        while "ready to accept connections" not in following.stdout.readline():
+            assert following.poll() is None
+        failing = ["run", "--", *python(COUNT, 'await connection.execute("SELECT no_such_column")')]
+        assert shop.call(*failing).returncode != 0
+        while "no_such_column" not in following.stdout.readline():
+            assert following.poll() is None
+        following.send_signal(signal.SIGINT)
+        assert following.stderr is not None
+        assert following.stderr.read() == ""
+
+
 def test_up_is_attachable_and_down_leaves_nothing(shop: Shop) -> None:
     up = shop.call("up")
     assert up.returncode == 0, up.stderr
@@ -66,6 +81,7 @@ def test_up_is_attachable_and_down_leaves_nothing(shop: Shop) -> None:
     assert again.stdout.strip() == "rows 2 greeting b'hello'"
 
     assert "ready to accept connections" in shop.call("logs", "postgres").stdout
+    follow_the_logs(shop)
     [record] = registry.records()
     assert shop.call("down").returncode == 0
     assert list(registry.records()) == []

@@ -95,6 +95,28 @@ async def test_the_repositorys_declaration_answers_its_clients_and_nothing_is_le
     assert marked(docker_run) == []
 
 
+async def test_the_repositorys_declaration_works_by_hand(docker_run: Run) -> None:
+    """As its first lines say: `docker compose up --wait`, which its health checks end."""
+    compose = ["docker", "compose", "-f", "docker-compose.test.yml", "-p", f"realstack-{docker_run.run_id}"]
+
+    def call(*arguments: str) -> str:
+        done = subprocess.run([*compose, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    try:
+        call("up", "--wait", "--quiet-pull")
+        healthy = [json.loads(line) for line in call("ps", "--format", "json").splitlines()]
+        assert {each["Service"]: each["Health"] for each in healthy} == dict.fromkeys(
+            ("postgres", "redis", "fake-llm"), "healthy"
+        )
+        ports = [call("port", name, str(port)) for name, port in (("postgres", 5432), ("redis", 6379))]
+        assert all(port.startswith("127.0.0.1:") for port in ports)
+    finally:
+        call("down", "--volumes", "--timeout", "0")
+    assert marked(docker_run) == []
+
+
 @both
 async def test_command_environment_mounts_user_and_folder_are_as_declared(
     made: Made, docker_run: Run, project: Write, tmp_path: Path
