@@ -19,7 +19,7 @@ from tests.integration.state.random_steps import LASTS, Step
 from tests.integration.state.reset_bugs import Bug, plant
 
 ENDS_WITHIN_S = 3.0
-TEMPLATE, CLONE = "proof_template", "proof_clone"
+TEMPLATE, CLONE = "rs_proof_template", "rs_proof_clone"  # as realstack names its own: neighbours are not noticed
 
 _PREPARED = "select gid from pg_prepared_xacts where database = current_database()"
 _LEFT = """
