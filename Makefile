@@ -34,11 +34,11 @@ e2e: $(STAMP) ## Run the end-to-end tests on real Postgres, real Redis and the f
 smoke: $(STAMP) ## Run the smoke tests against the local target.
 	$(BIN)/pytest tests/smoke $(ARGS)
 
-# Three at a time, each file in one process: servers are started once for a file, and a third of the time is waiting.
+# Four at a time, each file in one process: servers are started once for a file, and much of the time is waiting.
 # `make test ARGS="-n 0 --pdb"`: one, in the terminal.
 .PHONY: test
 test: $(STAMP) ## Run every test.
-	$(BIN)/pytest -n 3 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 4 --dist loadfile $(ARGS)
 
 SEQUENCES ?= 10000
 ON ?= 15 17 18
