@@ -55,7 +55,7 @@ def sweep(run_id: str, folder: Path, *, rounds: int = 1) -> Swept:
         removed.update(dict.fromkeys(_end_processes(run_id, folder)))
         by_engine, problem = _remove_from_engine(run_id, folder)
         removed.update(dict.fromkeys(by_engine + _end_processes(run_id, folder)))
-    removed.update(dict.fromkeys(_remove_owned_folders(folder)))
+    removed.update(dict.fromkeys(_remove_shared_memory(folder) + _remove_owned_folders(folder)))
     if problem:
         return Swept(tuple(removed), (f"what the engine holds of run {run_id}: {problem}",))
     if folder.is_dir() and is_run_folder(folder, run_id):
@@ -166,6 +166,18 @@ def _works_in(process: psutil.Process, folder: Path) -> bool:
     with contextlib.suppress(psutil.Error, OSError):
         return Path(process.cwd()).is_relative_to(folder)
     return False
+
+
+def _remove_shared_memory(folder: Path) -> list[str]:
+    """What the run's servers had to leave because they were killed."""
+    from realstack.providers.shared_memory import remove_left_by
+
+    return [
+        f"shared memory {segment}"
+        for noted in _noted(folder)
+        if float(noted["started"]) > 0  # not known: it ended before anybody could look
+        for segment in remove_left_by(int(noted["pid"]), float(noted["started"]))
+    ]
 
 
 def _remove_owned_folders(folder: Path) -> list[str]:

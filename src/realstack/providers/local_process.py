@@ -16,6 +16,7 @@ import psutil
 from realstack.model import Address, Run, ServiceSpec
 from realstack.providers.base import Launch
 from realstack.providers.ports import LOOPBACK, ReservedPort
+from realstack.providers.shared_memory import remove_left_by
 
 _KEPT_FROM_OURS = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "SSL_CERT_FILE", "DYLD_FALLBACK_LIBRARY_PATH")
 _LOOK_EVERY_S = 0.002
@@ -39,6 +40,7 @@ class LocalProcess:
         self.address = Address(LOOPBACK, port.number, socket_dir=launch.socket_dir)
         self.launch = launch
         self._popen = popen
+        self._started = time.time()  # or a moment before
         self._port = port
         self._log = _LogReader(log)
         self._record = record
@@ -73,6 +75,7 @@ class LocalProcess:
         self._kill_group()
         await self._gone_within(_KILLED_WITHIN_S)
         await _kill(children)
+        remove_left_by(self.pid, self._started)
         self._port.release()
         self._record.unlink(missing_ok=True)
 

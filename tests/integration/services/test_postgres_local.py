@@ -25,6 +25,7 @@ from realstack.services import postgres_cluster, postgres_local, unprivileged
 from realstack.services.postgres import Postgres, connect_arguments
 from realstack.services.postgres_binaries import BIN_VARIABLE, Binaries, find_binaries, major
 from realstack.services.wheels import program_of_wheel
+from realstack.sweep import sweep
 
 IS_ROOT = os.geteuid() == 0
 
@@ -345,6 +346,25 @@ def test_the_version_is_read_from_the_binary(postgres_spec: ServiceSpec) -> None
 
 
 if sys.platform == "linux":
+
+    @pytest.mark.parametrize("ended_by", ["its provider", "a sweep"])
+    async def test_no_shared_memory_outlives_a_killed_server(
+        run: Run, postgres_spec: ServiceSpec, ended_by: str
+    ) -> None:
+        async with running(postgres_spec, run) as (process, _):
+            server = psutil.Process(process.pid)
+            everybody = [server, *server.children(recursive=True)]
+            for each in everybody:
+                each.kill()
+            psutil.wait_procs(everybody[1:], timeout=5)
+            while process.died() is None:  # noqa: ASYNC110 - a process's end is no event
+                await asyncio.sleep(0.01)
+            assert segments_of({server.pid})
+            if ended_by == "a sweep":
+                swept = await asyncio.to_thread(sweep, run.run_id, run.folder)
+                assert any(line.startswith("shared memory ") for line in swept.removed)
+                assert not segments_of({server.pid})
+        assert not segments_of({server.pid})
 
     def segments_of(creators: set[int]) -> set[str]:
         """The ids of the System V segments that these processes made; neighbours' come and go."""
