@@ -136,7 +136,9 @@ BEGIN
     END IF;
     here := pg_current_wal_insert_lsn();
     said := jsonb_build_object('lsn', here, 'looked', looked, 'locking', locking, 'lasting', others.lasting,
-                               'server_changed', pg_realstack.server_mark() <> server);
+                               'server_changed', CASE
+                                   WHEN here = clean THEN NOT starts_with(reverse(server), reverse(pg_realstack.beside_wal()))
+                                   ELSE pg_realstack.server_mark() <> server END);
     IF here = clean THEN RETURN said || '{"kind": "untouched"}'; END IF;
 
     found := (SELECT jsonb_agg(gid) FROM pg_prepared_xacts WHERE pg_prepared_xacts.database = current_database());
