@@ -20,6 +20,7 @@ from realstack.registry import Record, run_of_ours
 from realstack.sweep import sweep, sweep_ended_runs
 from realstack.watchdog import Watchdog, watched
 from tests.fake_engine import FakeEngine, serving
+from tests.lack import without
 
 ELSEWHERE = "another-boot/1"
 
@@ -201,8 +202,7 @@ def test_a_process_in_another_pid_namespace_is_from_another_place() -> None:
     inside = subprocess.run(
         ["unshare", "--user", "--pid", "--fork", "--mount-proc", *program], capture_output=True, text=True, check=False
     )
-    if inside.returncode:
-        pytest.skip(f"no PID namespace to be had here: {inside.stderr}")
+    without(f"there is no PID namespace to be had: {inside.stderr}" if inside.returncode else "")
     here = subprocess.run(program, capture_output=True, text=True, check=True).stdout.strip()
     assert here == place.here()
     assert inside.stdout.strip() != here

@@ -27,6 +27,7 @@ from realstack.providers.docker_engine import leave_note
 from tests.fake_engine import FakeEngine, serving
 from tests.integration.cli.conftest import COMPOSE, SETTINGS, Shop
 from tests.integration.cli.leftovers import looked_for
+from tests.lack import without
 
 REDIS_IMAGE = os.environ.get("REALSTACK_REDIS_IMAGE", "redis:8")
 
@@ -182,11 +183,7 @@ def containers(shop: Shop) -> Shop:
     shop.environ |= {"REALSTACK_PROVIDER": "containers", "REALSTACK_SERVICES": "redis"}
     shop.write("docker-compose.test.yml", COMPOSE.replace("redis:8", REDIS_IMAGE))
     redis = [spec for spec in read_compose_file(shop.path / "docker-compose.test.yml").services if spec.name == "redis"]
-    problem = docker_engine.can_run(redis)
-    if problem and os.environ.get("REALSTACK_REQUIRE_DOCKER") == "1":
-        pytest.fail(f"REALSTACK_REQUIRE_DOCKER=1, and {problem}")
-    if problem:
-        pytest.skip(problem)
+    without(docker_engine.can_run(redis))
     return shop
 
 

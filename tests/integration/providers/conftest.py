@@ -12,6 +12,7 @@ import pytest
 from realstack.compose_file import ComposeProject, read_compose_file
 from realstack.model import Run
 from realstack.providers import docker_engine
+from tests.lack import without
 
 Project = Callable[..., ComposeProject]
 
@@ -33,11 +34,7 @@ def docker() -> None:
 
 def require_docker() -> None:
     """What the fixture does, for a test that needs Docker for some of its parameters only."""
-    problem = why_no_docker()
-    if problem and os.environ.get("REALSTACK_REQUIRE_DOCKER") == "1":
-        pytest.fail(f"REALSTACK_REQUIRE_DOCKER=1, and {problem}")
-    if problem:
-        pytest.skip(problem)
+    without(why_no_docker())
 
 
 @pytest.fixture

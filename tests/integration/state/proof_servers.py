@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
-import pytest
 
 from realstack.compose_file import read_compose_file
 from realstack.handles.background import BackgroundLoop
@@ -23,6 +22,7 @@ from realstack.providers.embedded import Embedded, tmpfs_with_room
 from realstack.readiness import until_ready
 from realstack.registry import new_run_id
 from realstack.services import postgres_binaries, service
+from tests.lack import without
 
 ANY = "any"
 """The version that the embedded provider finds first."""
@@ -96,8 +96,5 @@ def _in_the_image(version: str) -> ServiceSpec:
     problem = docker_engine.can_run([spec])
     if not problem and f":{version}" not in (spec.image or ""):
         problem = f"{spec.image} is not of PostgreSQL {version}"
-    if problem and os.environ.get("REALSTACK_REQUIRE_DOCKER") == "1":
-        pytest.fail(f"PostgreSQL {version} is neither installed nor in a wheel, and {problem}")
-    if problem:
-        pytest.skip(f"PostgreSQL {version} is neither installed nor in a wheel, and {problem}")
+    without(problem and f"PostgreSQL {version} is neither installed nor in a wheel, and {problem}")
     return replace(spec, command=(*(spec.command or ("postgres",)), TWO_PHASE))

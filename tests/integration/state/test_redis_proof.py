@@ -35,6 +35,7 @@ from realstack.state.redis_seed import RedisSeed
 from realstack.state.redis_state import RedisState
 from tests.integration.state.random_redis import Step, as_yaml, seeds, sequences
 from tests.integration.state.redis_proof import Proof
+from tests.lack import without
 
 SEQUENCES = int(os.environ.get("REALSTACK_SEQUENCES", "300"))
 PER_SEED = 25
@@ -106,11 +107,7 @@ def begin_anew(server: Endpoint) -> None:
 @pytest.fixture(scope="module")
 def redis_8() -> Iterator[Endpoint]:
     """Redis from the image that the compose file names, where Docker can run it."""
-    problem = docker_engine.can_run(read_compose_file(DECLARATION).services)
-    if problem and os.environ.get("REALSTACK_REQUIRE_DOCKER") == "1":
-        pytest.fail(f"REALSTACK_REQUIRE_DOCKER=1, and {problem}")
-    if problem:
-        pytest.skip(problem)
+    without(docker_engine.can_run(read_compose_file(DECLARATION).services))
     (declared,) = (spec for spec in read_compose_file(DECLARATION).services if spec.kind == "redis")
     command = ("redis-server", "--save", "", "--appendonly", "no", "--databases", "4096")
     spec = ServiceSpec("redis", "redis", "redis", 6379, image=declared.image, command=command)

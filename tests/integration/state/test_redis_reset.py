@@ -290,28 +290,19 @@ async def test_server_wide_changes_are_only_told_while_another_works(
     await neighbour.close()
 
 
-async def test_another_lender_of_the_same_process_is_no_other_worker(
-    empty_redis: Endpoint, state: DatabaseLender, plan: RedisPlan
+@pytest.mark.parametrize(
+    ("worker", "run_id"), [("gw0-1", "r1"), ("up", "r2")], ids=["of the same process", "while an environment is up"]
+)
+async def test_what_else_is_lent_is_no_other_worker(
+    empty_redis: Endpoint, state: DatabaseLender, plan: RedisPlan, worker: str, run_id: str
 ) -> None:
-    seeded = DatabaseLender(empty_redis, plan, "gw0-1", "r1")
-    await seeded.lend()
+    other = DatabaseLender(empty_redis, plan, worker, run_id)
+    await other.lend()
     lent = await state.lend()
     async with opened(lent) as redis:
         await redis.config_set("hz", "11")
         assert (await state.reset(lent)).noticed == ("CONFIG SET changed hz from '10' to '11'; it was put back",)
-    await seeded.close()
-
-
-async def test_what_is_lent_while_an_environment_is_up_is_no_other_worker(
-    empty_redis: Endpoint, state: DatabaseLender, plan: RedisPlan
-) -> None:
-    standing = DatabaseLender(empty_redis, plan, "up", "r2")
-    await standing.lend()
-    lent = await state.lend()
-    async with opened(lent) as redis:
-        await redis.config_set("hz", "11")
-        assert (await state.reset(lent)).noticed == ("CONFIG SET changed hz from '10' to '11'; it was put back",)
-    await standing.close()
+    await other.close()
 
 
 async def test_what_the_last_user_did_to_the_server_is_put_back_and_told_at_the_end(

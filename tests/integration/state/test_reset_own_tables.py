@@ -16,6 +16,7 @@ from realstack.services.postgres_binaries import find_binaries
 from realstack.state.reset import InPlace
 from tests.integration.state.conftest import SPECS
 from tests.integration.state.reset_schema import TABLES
+from tests.lack import without
 
 EMPTIES_ALL = """
 do $$ begin execute (
@@ -91,8 +92,8 @@ async def test_a_dump_has_nothing_of_ours_and_can_be_restored_elsewhere(
     lent: Endpoint, app: asyncpg.Connection
 ) -> None:
     found = find_binaries(SPECS["postgres"])
-    if found is None or not (found.folder / "pg_dump").exists():
-        pytest.skip("pg_dump is not installed beside the server")
+    assert found is not None
+    without("" if (found.folder / "pg_dump").exists() else f"there is no pg_dump in {found.folder}")
     environ = {"PGPASSWORD": str(lent.password)}
     # Functions that name others without their schema keep pg_dump from being restored: no matter of ours.
     where = ["-h", lent.host, "-p", str(lent.port), "-U", lent.username]
