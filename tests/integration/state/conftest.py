@@ -19,7 +19,7 @@ from realstack.services import service
 from realstack.services.postgres import connect_arguments
 from realstack.services.redis import client
 from realstack.state.clones import Databases
-from realstack.state.template import prepare_template
+from realstack.state.template import Template, prepare_template
 from realstack.watchdog import Watchdog
 from tests.integration.state.reset_schema import SCHEMA
 
@@ -113,3 +113,18 @@ async def app(lent: Endpoint) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(**connect_arguments(lent))
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+async def template(postgres: Endpoint, write: Callable[[str, str], Path], tmp_path: Path) -> Template:
+    """A state of two users."""
+    write("m/1.sql", "create table users (id int primary key); insert into users values (1), (2);")
+    return await prepare_template(postgres, PostgresPlan(tmp_path, ("m",)))
+
+
+@pytest.fixture
+async def databases(postgres: Endpoint, template: Template, tmp_path: Path) -> AsyncIterator[Databases]:
+    """Who copies it."""
+    lender = Databases(postgres, template, "pool", tmp_path.name)
+    yield lender
+    await lender.close()

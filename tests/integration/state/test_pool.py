@@ -12,31 +12,18 @@ import asyncpg
 import pytest
 
 from realstack.errors import RealstackError
-from realstack.model import Endpoint, PostgresPlan
+from realstack.model import Endpoint
 from realstack.services.postgres import connect_arguments
 from realstack.state import copying
 from realstack.state.clones import Databases
 from realstack.state.copying import is_probed, kept_strategy, probe
 from realstack.state.pool import AHEAD, WarmPool
 from realstack.state.server import connect_for_maintenance, copy_database
-from realstack.state.template import Template, prepare_template
+from realstack.state.template import Template
 from tests.integration.state.proof_servers import server_of
 
 Write = Callable[[str, str], Path]
 OURS = "SELECT count(*) FROM pg_database WHERE datname LIKE 'rs\\_run\\_%'"
-
-
-@pytest.fixture
-async def template(postgres: Endpoint, write: Write, tmp_path: Path) -> Template:
-    write("m/1.sql", "create table users (id int primary key); insert into users values (1), (2);")
-    return await prepare_template(postgres, PostgresPlan(tmp_path, ("m",)))
-
-
-@pytest.fixture
-async def databases(postgres: Endpoint, template: Template, tmp_path: Path) -> AsyncIterator[Databases]:
-    lender = Databases(postgres, template, "pool", tmp_path.name)
-    yield lender
-    await lender.close()
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import asyncpg
 import pytest
 
 from realstack.errors import NotOurs, RealstackError
-from realstack.model import Endpoint, PostgresPlan
+from realstack.model import Endpoint
 from realstack.services.postgres import connect_arguments
 from realstack.state import copying
 from realstack.state.clones import Databases
 from realstack.state.maintenance import Maintenance
 from realstack.state.pool import WarmPool
 from realstack.state.server import connect_for_maintenance
-from realstack.state.template import Template, prepare_template
+from realstack.state.template import Template
 
 Write = Callable[[str, str], Path]
 OURS = "SELECT datname FROM pg_database WHERE datname LIKE 'rs\\_run\\_%'"
@@ -25,19 +25,6 @@ END_OTHERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE pid <> pg_backend_pid() AND application_name <> 'looks on' AND backend_type = 'client backend'
 """
-
-
-@pytest.fixture
-async def template(postgres: Endpoint, write: Write, tmp_path: Path) -> Template:
-    write("m/1.sql", "create table users (id int primary key); insert into users values (1), (2);")
-    return await prepare_template(postgres, PostgresPlan(tmp_path, ("m",)))
-
-
-@pytest.fixture
-async def databases(postgres: Endpoint, template: Template, tmp_path: Path) -> AsyncIterator[Databases]:
-    lender = Databases(postgres, template, "pool", tmp_path.name)
-    yield lender
-    await lender.close()
 
 
 @pytest.fixture
