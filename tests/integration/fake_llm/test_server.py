@@ -346,7 +346,11 @@ def test_it_stops_while_the_control_api_is_still_being_imported(own_server: Fake
 def test_one_line_is_logged_for_each_call_and_no_key_is(own_server: FakeServer) -> None:
     ask(own_server.url, "sk-realstack-t1")
     ask(own_server.url, "sk-realstack-t1", messages=[])
-    first, second = own_server.log.read_text().splitlines()
+    deadline = time.monotonic() + 10
+    while len(lines := own_server.log.read_text().splitlines()) < 2:  # a line follows the end of its answer
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    first, second = lines
     assert re.fullmatch(r"POST /v1/chat/completions gpt-x session=t1 200 \d+ ms", first)
     assert second.startswith("POST /v1/chat/completions session=t1 400")
     assert "sk-realstack" not in first + second
