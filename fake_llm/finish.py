@@ -27,12 +27,13 @@ def finish(reply: Reply, turn: Turn, input_tokens: int) -> Reply:
     if reply.tool_calls and reply.finish == "stop" and not scripted_finish:
         reply = replace(reply, finish="tool_calls")
     if reply.usage is None:
-        reply = replace(reply, usage=Usage(input_tokens, count_output(reply)))
+        thought = tokens.count(reply.reasoning)
+        reply = replace(reply, usage=Usage(input_tokens, thought + count_output(reply), reasoning_tokens=thought))
     return reply
 
 
 def count_output(reply: Reply) -> int:
-    """Tokens of the reply; at least one, as an empty reply still has its end token."""
+    """Tokens of the reply without its reasoning; at least one, as an empty reply still has its end token."""
     total = tokens.count(reply.text) + tokens.count(reply.refusal or "")
     total += sum(_call_tokens(call) for call in reply.tool_calls)
     return max(total, 1)
@@ -67,7 +68,12 @@ def _stopped(reply: Reply, stops: tuple[str, ...]) -> Reply:
 
 
 def _limited(reply: Reply, limit: int) -> Reply:
-    """Cut text first, then the arguments of the calls, in the order in which a model writes them."""
+    """Cut reasoning first, then text, then the arguments of the calls, in the order in which a model writes them."""
+    thought = tokens.pieces(reply.reasoning)
+    if thought and len(thought) >= limit:
+        nothing = replace(reply, text="", chunks=(), refusal=None, tool_calls=(), citations=(), server_tools=())
+        return replace(nothing, reasoning="".join(thought[:limit]), finish="length")
+    limit -= len(thought)
     parts = tokens.pieces(reply.text)
     left = limit - len(parts) - (tokens.count(reply.refusal) if reply.refusal else 0)
     if left < 0 and reply.refusal is None:

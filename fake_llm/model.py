@@ -175,10 +175,41 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Citation:
+    """A source of what the reply says. ``words``: the part of the text that it stands for, "" for all of it.
+
+    ``quote``: what the source itself says there. ``document``: which of the request's documents it is, from 0; a source
+    that is none of them has a ``url``.
+    """
+
+    words: str = ""
+    quote: str = ""
+    title: str = ""
+    url: str = ""
+    document: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTool:
+    """A tool that the provider's own server ran before it answered: a search, code, a call to an MCP server.
+
+    ``name`` is neutral: ``web_search``, ``file_search``, ``code_execution``, ``mcp``, …. ``input`` is what the model
+    asked of it, ``output`` what came of it, ``error`` the provider's word for why nothing did.
+    """
+
+    name: str
+    input: Mapping[str, Json] = field(default_factory=dict)
+    output: Json = None
+    error: str = ""
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What the model answers. ``finish`` is neutral or the dialect's own word; ``chunks`` joined are ``text``.
 
-    ``chunk_delay_s`` None lets chunks that are due at once leave in one write; 0 writes each by itself.
+    ``reasoning`` is what the model thought before, as far as it may be read. ``chunk_delay_s`` None lets chunks that
+    are due at once leave in one write; 0 writes each by itself.
     """
 
     text: str = ""
@@ -193,6 +224,9 @@ class Reply:
     chunk_delay_s: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     fault: Fault | None = None
+    reasoning: str = ""
+    server_tools: tuple[ServerTool, ...] = ()
+    citations: tuple[Citation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

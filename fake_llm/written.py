@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from fake_llm import scenario as plain
 from fake_llm.complaints import nearest
-from fake_llm.model import Fault, Json, Reply, ToolCall, Usage
+from fake_llm.model import Citation, Fault, Json, Reply, ServerTool, ToolCall, Usage
 
 
 class ScenarioError(Exception):
@@ -84,6 +84,26 @@ class ToolCallForm(Form):
     name: str
     arguments: dict[str, Json] | str = Field(default_factory=dict)
     id: str = ""
+
+
+class ServerToolForm(Form):
+    """A tool that the provider's server ran by itself, and what came of it."""
+
+    name: str = Field(description="web_search, file_search, code_execution, mcp, …")
+    input: dict[str, Json] = Field(default_factory=dict)
+    output: Json = None
+    error: str = Field("", description="The provider's word for why nothing came of it")
+    id: str = ""
+
+
+class CitationForm(Form):
+    """A source of what the text says: one of the request's documents, or a page."""
+
+    words: str = Field("", description="The part of the text that it stands for; else all of it")
+    quote: str = Field("", description="What the source says")
+    title: str = ""
+    url: str = ""
+    document: int | None = Field(None, ge=0, description="Which of the request's documents, from 0")
 
 
 class UsageForm(Form):
@@ -160,6 +180,9 @@ class ReplyForm(Form):
     text: str | None = None
     json_: Json = Field(None, alias="json", description="A JSON value, sent as text")
     template: str | None = Field(None, description="Text with {user}, {system}, {model}, {turn}, {tool_result}, …")
+    reasoning: str = Field("", description="What the model thought first; seen where the client asked for it")
+    server_tools: list[ServerToolForm] = Field(default_factory=list)
+    citations: list[CitationForm] = Field(default_factory=list)
     tool_calls: list[ToolCallForm] = Field(default_factory=list)
     refusal: str | None = None
     fault: AnyFault | None = None
@@ -174,12 +197,14 @@ class ReplyForm(Form):
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         kinds = [key for key in ("text", "json_", "template", "refusal") if key in self.model_fields_set]
-        if self.chunks and not kinds:
-            return self
         if len(kinds) > 1:
             raise ValueError("give only one of text, json, template, refusal, not " + " and ".join(kinds))
         if self.template is not None and (unknown := plain.unknown_placeholders(self.template)):
             raise ValueError(f"unknown placeholder {{{unknown[0]}}}{nearest(unknown[0], plain.PLACEHOLDERS)}")
+        said = self.text or "".join(self.chunks)
+        for number, citation in enumerate(self.citations):
+            if said and citation.words not in said:
+                raise ValueError(f"citations[{number}].words are not in the text")
         if self.chunks and self.text is not None and "".join(self.chunks) != self.text:
             raise ValueError("chunks joined are not the text; leave the text out")
         return self
@@ -276,6 +301,9 @@ def _answer(form: ReplyForm) -> plain.Answer:
     says_nothing = not {"text", "json_", "template", "refusal", "tool_calls", "chunks"} & form.model_fields_set
     reply = Reply(
         text=text,
+        reasoning=form.reasoning,
+        server_tools=tuple(ServerTool(**tool.model_dump()) for tool in form.server_tools),
+        citations=tuple(Citation(**citation.model_dump()) for citation in form.citations),
         tool_calls=tuple(_tool_call(call) for call in form.tool_calls),
         refusal=form.refusal,
         finish=form.finish_reason or "stop",

@@ -50,6 +50,18 @@ def test_a_token_limit_cuts_at_that_many_tokens(text: str, limit: int) -> None:
         assert (found.text, found.finish) == (text, "stop")
 
 
+def test_reasoning_counts_as_output_and_is_the_first_that_a_token_limit_cuts() -> None:
+    thinking = Reply("Paris it is.", reasoning="The user asks for a city in France.")
+    thought, said = tokens.count(thinking.reasoning), tokens.count(thinking.text)
+    whole = finish(thinking, turn(), 7).usage
+    assert whole is not None
+    assert (whole.input_tokens, whole.output_tokens, whole.reasoning_tokens) == (7, thought + said, thought)
+    late = finish(thinking, turn(max_tokens=thought + 1), 7)
+    assert (late.reasoning, late.text, late.finish) == (thinking.reasoning, "Paris", "length")
+    early = finish(thinking, turn(max_tokens=2), 7)
+    assert (early.reasoning, early.text, early.finish) == ("The user", "", "length")
+
+
 def test_a_token_limit_cuts_scripted_chunks_and_tool_arguments() -> None:
     cut = finish(Reply("one two three", chunks=("one tw", "o three")), turn(max_tokens=2), 1)
     assert list(stream_pieces(cut)) == ["one tw", "o"]

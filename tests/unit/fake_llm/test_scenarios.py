@@ -133,6 +133,7 @@ def test_names_are_made_unique() -> None:
         ("scenario: []", "unknown key 'scenario', did you mean 'scenarios'?"),
         ("just words", "s.yaml"),
         ("- reply: {chunks: [a, b], text: abc}", "chunks joined are not the text"),
+        ("- reply: {text: abc, citations: [{words: d}]}", "citations[0].words are not in the text"),
         ("- {reply: a, times: 0}", "greater than or equal to 1"),
     ],
 )  # fmt: skip
@@ -141,6 +142,25 @@ def test_a_wrong_scenario_is_refused_with_its_place(text: str, complaint: str) -
         load_text(text, "s.yaml")
     assert complaint in str(caught.value)
     assert all(problem.startswith("s.yaml") for problem in caught.value.problems)
+
+
+def test_a_reply_may_reason_search_and_cite() -> None:
+    (scenario,) = load_text(
+        """
+- reply:
+    reasoning: Look it up.
+    server_tools: [{name: web_search, input: {query: towers}, output: [{url: "https://a.example", title: A}]}]
+    text: It is 330 m high.
+    citations: [{words: 330 m, url: "https://a.example", quote: 330 metres}]
+""",
+        "s.yaml",
+    )
+    reply = scenario.answers[0].reply
+    assert reply.reasoning == "Look it up."
+    assert [(tool.name, tool.input, tool.output) for tool in reply.server_tools] == [
+        ("web_search", {"query": "towers"}, [{"url": "https://a.example", "title": "A"}])
+    ]
+    assert [(each.words, each.quote, each.document) for each in reply.citations] == [("330 m", "330 metres", None)]
 
 
 def test_an_unknown_key_is_one_complaint_not_one_for_every_alternative() -> None:
