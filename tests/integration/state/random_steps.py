@@ -126,6 +126,7 @@ def _step(schema: Schema, session: int, kind: str, name: str, choice: int, i: in
         "special": SPECIAL,
         "session": SESSION,
         "server": SERVER,
+        "membership": MEMBERSHIP,
         "nothing": ("select 1",),
         "failing": (FAILS,),
         "loose": ("select nextval('loose')",),
@@ -193,11 +194,16 @@ SESSION = (
 LASTS = ("listen jobs", "prepare mine as select * from audit", "set work_mem = '1MB'", "set role pg_monitor")
 """Of those above what a reset tells of, where it was the last that a session ran."""
 RUNNING = ("select pg_sleep(20)", "insert into audit values ('running', 1); select pg_sleep(20)")
-SERVER = (
+MEMBERSHIP = (
     "create role proof_guest",
-    "alter role proof_guest password 'secret'",
     "grant proof_owner to proof_guest",
     "grant proof_owner to proof_guest with admin option",
+    "revoke admin option for proof_owner from proof_guest",
+)
+"""Of these two in turn change nothing but how the membership is given."""
+SERVER = (
+    *MEMBERSHIP,
+    "alter role proof_guest password 'secret'",
     "grant proof_owner to proof_guest with inherit false",
     "revoke proof_owner from proof_guest",
     "comment on role proof_guest is 'x'",

@@ -120,7 +120,7 @@ BUGS = {
         r"UNION ALL SELECT xmin FROM pg_catalog\.pg_shdescription\s+WHERE[^;]*\)\s+\) AS", ") AS", shown_by=("server",)
     ),
     "passwords are not looked at": Bug(r"md5\(rolpassword\)", "''", shown_by=("server",)),
-    "how a membership is given is not looked at": Bug(r"to_jsonb\(m\) - 'oid'", "1", shown_by=("server",)),
+    "how a membership is given is not looked at": Bug(r"to_jsonb\(m\) - 'oid'", "1", shown_by=("membership",)),
 }
 
 
