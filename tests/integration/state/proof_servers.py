@@ -22,6 +22,7 @@ from realstack.providers.embedded import Embedded, tmpfs_with_room
 from realstack.readiness import until_ready
 from realstack.registry import new_run_id
 from realstack.services import postgres_binaries, service
+from realstack.watchdog import Watchdog
 from tests.lack import without
 
 ANY = "any"
@@ -43,6 +44,7 @@ def server_of(version: str) -> Iterator[Endpoint]:
     folder.chmod(0o711)
     own = psutil.Process()
     run = Run(new_run_id(), folder, os.getpid(), own.create_time(), "tests")
+    watchdog = Watchdog(run)  # a proof is long, and may be killed
     loop = BackgroundLoop()
     kind = service("postgres")
     try:
@@ -62,6 +64,7 @@ def server_of(version: str) -> Iterator[Endpoint]:
     finally:
         loop.close()
         shutil.rmtree(folder, ignore_errors=True)
+        watchdog.done()
 
 
 def _how(version: str) -> tuple[ServiceSpec, Provider]:
