@@ -28,6 +28,8 @@ SEQUENCES = int(os.environ.get("REALSTACK_SEQUENCES", "300"))
 SHARDS = int(os.environ.get("REALSTACK_SHARDS", "1"))
 SEED = int(os.environ.get("REALSTACK_SEED") or secrets.randbelow(1_000_000))
 PER_SCHEMA = 60
+AT_ONCE = 5
+"""Sequences in one example: Hypothesis takes as long for an example as a sequence takes to run."""
 
 ENGINE = settings(
     deadline=None,
@@ -43,7 +45,7 @@ def sequences(schema: Schema) -> st.SearchStrategy[list[Step]]:
     plain = st.lists(steps(schema, ddl=False), min_size=1, max_size=10)
     with_ddl = st.lists(steps(schema), min_size=1, max_size=6)
     # one_of() would take equal ones for one.
-    return st.integers(1, 8).flatmap(lambda number: with_ddl if number == 8 else plain)
+    return st.integers(1, 16).flatmap(lambda number: with_ddl if number == 16 else plain)
 
 
 @pytest.fixture(autouse=True)
@@ -71,13 +73,14 @@ def test_nothing_differs_after_a_reset_whatever_was_done(server: Endpoint, shard
         proof = loop.run_until_complete(world.__aenter__())
 
         @seed(number)
-        @settings(ENGINE, max_examples=per_schema, phases=[Phase.generate, Phase.shrink])
-        @given(sequence=sequences(schema))
-        def prove_one(sequence: list[Step]) -> None:
-            loop.run_until_complete(proof.run(sequence))
+        @settings(ENGINE, max_examples=-(-per_schema // AT_ONCE), phases=[Phase.generate, Phase.shrink])
+        @given(several=st.lists(sequences(schema), min_size=AT_ONCE, max_size=AT_ONCE))
+        def prove_some(several: list[list[Step]]) -> None:
+            for sequence in several:
+                loop.run_until_complete(proof.run(sequence))
 
         try:
-            prove_one()
+            prove_some()
         except AssertionError:
             note(schema.sql)
             raise
