@@ -41,9 +41,19 @@ from fake_llm.session import Session, Sessions, api_key, key_in_query, session_o
 CONTROL = "/_fake"
 HEALTH = "/_fake/health"
 WARM_UP_AFTER_S = 0.05
+VLLM_VERSION = "0.11.2"
+"""Of the vLLM that is played where OpenAI's API has no such path."""
 
 _HEALTH_BODY = to_bytes({"status": "ok", "version": __version__, "dialects": [*DIALECTS, *COMPUTED]})
-_LIVE_PATHS = frozenset({"/", "/health", "/healthz"})
+_UP = (JSON_TYPE, b'{"status":"ok"}')
+_LIVE_PATHS = {
+    "/": ((b"content-type", b"text/plain; charset=utf-8"), b"Ollama is running"),
+    "/health": _UP,
+    "/healthz": _UP,
+    "/ping": _UP,
+    "/version": (JSON_TYPE, to_bytes({"version": VLLM_VERSION})),
+}
+"""What clients look at to see whether a server is there, or which one: Ollama's root, vLLM's others."""
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -112,8 +122,9 @@ class App:
         started = time.perf_counter()
         from_path, rest = split_path(path)
         asked = canonical_path(rest)
-        if asked in _LIVE_PATHS and connection.method in {"GET", "HEAD"}:
-            await connection.answer(200, [JSON_TYPE], b'{"status":"ok"}')
+        if asked in _LIVE_PATHS and (connection.method in {"GET", "HEAD"} or asked == "/ping"):
+            content_type, live = _LIVE_PATHS[asked]
+            await connection.answer(200, [content_type], live)
             return
         found = route(connection.method, asked)
         key = api_key(connection.headers) or _key_in_query(connection, found)
@@ -145,7 +156,7 @@ async def _outcome(
         body = await connection.body()
         if found is None:
             raise _unserved(connection.method, path, envelopes)
-        if key is None:
+        if key is None and not found.keyless:
             raise envelopes.missing_key()
         if path_model is not None and "api-version" not in dict(parse_qsl(connection.query)):
             raise ProtocolError("Resource not found", status=404, code="404")
@@ -155,7 +166,9 @@ async def _outcome(
             return answered, len(body)
         if found.operation == "kept":
             return _about_kept(session, path, connection, body, stamp), len(body)
-        raw = _looked_up(found, provider, connection, body)
+        if found.operation == "local":
+            return _about_local(session, path, connection, body), len(body)
+        raw = _looked_up(found, path, provider, connection, body)
     except BodyTooLarge:
         error = ProtocolError("The request is too large.", status=413)
         outcome = refused(error, envelopes, stamp)
@@ -176,6 +189,12 @@ def _about_kept(session: Session, path: str, connection: Connection, body: bytes
     )
 
 
+def _about_local(session: Session, path: str, connection: Connection, body: bytes) -> Outcome:
+    from fake_llm.ollama_models import answer  # noqa: PLC0415 - as all dialects, when first asked
+
+    return answer(session.local, connection.method, path, body)
+
+
 def _unserved(method: str, path: str, envelopes: Envelope) -> ProtocolError:
     error = envelopes.not_found(method, path)
     if has_path(path):
@@ -183,10 +202,14 @@ def _unserved(method: str, path: str, envelopes: Envelope) -> ProtocolError:
     return error
 
 
-def _looked_up(found: Route, provider: str, connection: Connection, body: bytes) -> bytes:
+def _looked_up(found: Route, path: str, provider: str, connection: Connection, body: bytes) -> bytes:
     """The answers that no scenario has a say in."""
     if found.operation == "count_tokens":
         return counting_dialect(found.dialect).count_tokens(decode(body), connection.headers)
+    if found.operation == "tokens":
+        from fake_llm import tokenizing  # noqa: PLC0415 - few clients ask for tokens
+
+        return tokenizing.answer(path, decode(body), connection.headers)
     from fake_llm.dialects import models  # noqa: PLC0415 - as all dialects, when first asked
 
     if model_id := found.bound.get("model"):

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fake_llm.automatic import automatic_reply, with_words_of
-from fake_llm.dialects import KEEPING, NOTHING, Dialect, dialect, keeping
+from fake_llm.dialects import KEEPING, LOCAL, NOTHING, Dialect, dialect, keeping
 from fake_llm.dialects.wire import json_array, to_bytes
 from fake_llm.envelopes import Envelope, HeaderList, envelope
 from fake_llm.faults import Step, Write, is_in_reply, plan_body, plan_stream
@@ -79,6 +79,8 @@ def generate(
         if path_model is not None and not asked.get("model"):
             asked = {**asked, "model": path_model}
         turn = keeping(dialect_name).resume(asked, headers, session.kept) if keeps else speaks.parse(asked, headers)
+        if dialect_name in LOCAL:
+            turn = session.local.use(turn, asked.get("keep_alive"), stamp.created)
     except ProtocolError as error:
         outcome = refused(error, envelopes, stamp)
         outcome.body = decoded if decoded is not None else body.decode("utf-8", "replace")

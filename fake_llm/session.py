@@ -6,12 +6,16 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from fake_llm.journal import Journal
 from fake_llm.kept import Kept
 from fake_llm.model import Fault, Reply, Turn
 from fake_llm.scenario import Scenario
+
+if TYPE_CHECKING:
+    from fake_llm.local_models import LocalModels
 
 KEY_PREFIX = "sk-realstack-"
 DEFAULT_SESSION = "default"
@@ -51,7 +55,7 @@ class Selected:
 
 
 class Session:
-    """One test's scenarios, journal and kept turns. Not thread-safe: it belongs to the server's event loop."""
+    """One test's scenarios, journal, kept turns and models. Not thread-safe: it belongs to the server's event loop."""
 
     def __init__(self, session_id: str, base: Sequence[Scenario] = ()) -> None:
         self.id = session_id
@@ -59,6 +63,7 @@ class Session:
         self.base = [ScenarioState(scenario) for scenario in base]
         self.journal = Journal()
         self.kept = Kept()
+        self._local: LocalModels | None = None
         self.strict = False
         self.fault: Fault | None = None
         self.fault_times: int | None = None
@@ -66,6 +71,15 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session {self.id} {len(self.own)}+{len(self.base)} scenarios, {self.journal!r}>"
+
+    @property
+    def local(self) -> LocalModels:
+        """The models of this session's Ollama, made when they are first asked for."""
+        if self._local is None:
+            from fake_llm.local_models import LocalModels  # noqa: PLC0415 - few sessions need them
+
+            self._local = LocalModels()
+        return self._local
 
     @property
     def scenarios(self) -> list[ScenarioState]:
@@ -95,6 +109,7 @@ class Session:
         self.fault = self.fault_times = None
         self.journal.clear()
         self.kept.clear()
+        self._local = None
 
     def switch_fault(self, fault: Fault | None, times: int | None = None) -> None:
         """Give the next ``times`` requests (None: all) this fault before any scenario is asked."""

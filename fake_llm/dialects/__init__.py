@@ -23,10 +23,13 @@ DIALECTS = {
     "anthropic": "fake_llm.dialects.anthropic",
     "gemini": "fake_llm.dialects.gemini",
     "openai_completions": "fake_llm.dialects.openai_completions",
+    "ollama": "fake_llm.dialects.ollama.chat",
+    "ollama_generate": "fake_llm.dialects.ollama.generate",
 }
 COMPUTED = {
     "openai_embeddings": "fake_llm.dialects.openai_embeddings",
     "openai_moderations": "fake_llm.dialects.openai_moderations",
+    "ollama_embeddings": "fake_llm.dialects.ollama.embeddings",
 }
 """Dialects whose answers are computed from the request and have no words: ``parse`` sets ``computed``, and as such
 a turn never streams, they have no ``stream``, ``stream_error`` and ``STREAM_TYPE``."""
@@ -92,18 +95,22 @@ class KeepingDialect(Dialect, Protocol):
 
 KEEPING = frozenset({"openai_responses"})
 """The dialects that are :class:`KeepingDialect`."""
+LOCAL = frozenset({"ollama", "ollama_generate", "ollama_embeddings"})
+"""The dialects of a server that loads and deletes models: a session's ``local`` says which there are."""
 
 
 class Route(NamedTuple):
     """What serves a path: an operation (``generate``, ``count_tokens``, ``models``, ``kept``) of a dialect or provider.
 
-    ``kept``: a look at what the session keeps. ``bound``: what the path says of the request that other protocols say
-    in the body, such as the model.
+    ``kept``: a look at what the session keeps. ``local``: the management of the session's own models. ``tokens``: texts
+    to tokens and back. ``bound``: what the path says of the request that other protocols say in the body, such as the
+    model. ``keyless``: no key is asked for.
     """
 
     operation: str
     dialect: str = ""
     bound: Mapping[str, Json] = NOTHING
+    keyless: bool = False
 
 
 ROUTES: dict[tuple[str, str], Route] = {
@@ -119,6 +126,12 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "/v1/models/*:generateContent"): Route("generate", "gemini", {"stream": False}),
     ("POST", "/v1/models/*:streamGenerateContent"): Route("generate", "gemini", {"stream": True}),
     ("POST", "/v1/models/*:countTokens"): Route("count_tokens", "gemini"),
+    ("POST", "/api/chat"): Route("generate", "ollama", keyless=True),
+    ("POST", "/api/generate"): Route("generate", "ollama_generate", keyless=True),
+    ("POST", "/api/embed"): Route("generate", "ollama_embeddings", {"endpoint": "embed"}, keyless=True),
+    ("POST", "/api/embeddings"): Route("generate", "ollama_embeddings", {"endpoint": "embeddings"}, keyless=True),
+    ("POST", "/tokenize"): Route("tokens", "openai_chat", keyless=True),
+    ("POST", "/detokenize"): Route("tokens", "openai_chat", keyless=True),
 }
 """Paths as they are after :func:`canonical_path`; ``*`` is a model, and its ``/v1`` any of ``VERSIONS``."""
 
@@ -134,6 +147,10 @@ _KEPT_METHODS: dict[str | None, tuple[str, ...]] = {
     "/cancel": ("POST",),
     "/input_items": ("GET",),
 }
+_OLLAMA = re.compile(
+    r"/api/(?:chat|generate|embed|embeddings|tags|ps|show|version|pull|push|create|copy|delete|blobs/[^/]+)"
+)
+_MANAGEMENT = Route("local", "ollama", keyless=True)
 _AZURE = re.compile(r"/openai/(?:deployments/(?P<deployment>[^/]+)/)?")
 
 
@@ -182,7 +199,8 @@ def deployment(path: str) -> str | None:
 
 def route(method: str, path: str) -> Route | None:
     """What serves ``method`` at the canonical ``path``, or None."""
-    return ROUTES.get((method, path)) or _route_of_model(method, path) or _route_of_kept(method, path)
+    found = ROUTES.get((method, path)) or _route_of_model(method, path) or _route_of_kept(method, path)
+    return found or (_MANAGEMENT if _OLLAMA.fullmatch(path) else None)
 
 
 def _route_of_model(method: str, path: str) -> Route | None:

@@ -17,6 +17,7 @@ PROVIDERS = {
     "openai": "fake_llm.envelopes.openai",
     "anthropic": "fake_llm.envelopes.anthropic",
     "gemini": "fake_llm.envelopes.gemini",
+    "ollama": "fake_llm.envelopes.ollama",
 }
 
 _KEY_IN_QUERY = re.compile(r"(?:^|&)key=")

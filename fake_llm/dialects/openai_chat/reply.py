@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from fake_llm.dialects.openai.logprobs import token_logprobs
+from fake_llm.dialects.openai_chat.compatible import running_usage, wants_running_usage
 from fake_llm.dialects.wire import END_OF_CHAT, data, quoted, to_json
 from fake_llm.finish import cut_text, stream_pieces
 from fake_llm.model import Json, Reply, Stamp, ToolCall, Turn, Usage
@@ -39,9 +40,12 @@ def stream(turn: Turn, replies: Sequence[Reply], stamp: Stamp) -> list[bytes]:
     )
     tail = '],"usage":null}' if turn.include_usage else "]}"
     by_choice = [_deltas(turn, reply, index, stamp) for index, reply in enumerate(replies)]
-    events = [
-        data(f"{head}{choice}{tail}") for step in zip_longest(*by_choice) for choice in step if choice is not None
-    ]
+    choices = [choice for step in zip_longest(*by_choice) for choice in step if choice is not None]
+    if turn.include_usage and wants_running_usage(turn.raw):
+        usages = map(_usage, running_usage(_total(replies), len(choices)))
+        events = [data(f'{head}{choice}],"usage":{usage}}}') for choice, usage in zip(choices, usages, strict=True)]
+    else:
+        events = [data(f"{head}{choice}{tail}") for choice in choices]
     if turn.include_usage:
         events.append(data(f'{head}],"usage":{_usage(_total(replies))}}}'))
     events.append(END_OF_CHAT)

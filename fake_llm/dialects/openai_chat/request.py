@@ -15,6 +15,7 @@ from fake_llm.dialects.openai.refusals import (
 )
 from fake_llm.dialects.openai.strict import problem
 from fake_llm.dialects.openai_chat.checks import RULES
+from fake_llm.dialects.openai_chat.compatible import guided_output
 from fake_llm.dialects.openai_chat.tools import tool_choice_of, tools_of
 from fake_llm.model import (
     Json,
@@ -204,7 +205,7 @@ def _refuse_unanswered(open_calls: Mapping[str, str]) -> None:
 def _output(body: Mapping[str, Json]) -> OutputFormat:
     written = body.get("response_format")
     if written is None:
-        return OutputFormat()
+        return guided_output(body)
     kind = written.get("type")
     if kind == "json_object":
         if "json" not in _all_text(body).lower():

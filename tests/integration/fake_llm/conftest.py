@@ -16,6 +16,7 @@ import openai
 import pytest
 
 if TYPE_CHECKING:
+    import ollama
     from google import genai
 
 ROOT = Path(__file__).parents[3]
@@ -129,4 +130,20 @@ def gemini(session: Session) -> Iterator[genai.Client]:
     from .gemini_calls import client_of  # this SDK takes long to import, and few modules need it
 
     with client_of(session) as client:
+        yield client
+
+
+@pytest.fixture
+def llama(session: Session) -> Iterator[ollama.Client]:
+    from .ollama_calls import client_of
+
+    with client_of(session) as client:
+        yield client
+
+
+@pytest.fixture
+async def async_llama(session: Session) -> AsyncIterator[ollama.AsyncClient]:
+    from .ollama_calls import async_client_of
+
+    async with async_client_of(session) as client:
         yield client
