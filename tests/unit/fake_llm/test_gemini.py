@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from fake_llm.automatic import automatic_reply
 from fake_llm.dialects import counting_dialect, dialect
-from fake_llm.dialects.gemini.fields import camel, snake
 from fake_llm.dialects.gemini.schema import json_schema
+from fake_llm.dialects.google.fields import camel, snake
 from fake_llm.dialects.wire import json_array
 from fake_llm.envelopes import envelope
 from fake_llm.finish import finish
@@ -98,7 +98,15 @@ def test_the_chunks_of_a_streamed_reply_are_one_message_and_thoughts_are_none_of
         {"role": "model", "parts": [{"text": "me "}, {"text": "look"}]},
         CALL,
     ]
-    parts = [{"functionResponse": {"name": "f", "response": {"output": "x"}, "parts": [{"inlineData": {}}]}}]
+    parts = [
+        {
+            "functionResponse": {
+                "name": "f",
+                "response": {"output": "x"},
+                "parts": [{"inlineData": {"mimeType": "image/png"}}],
+            }
+        }
+    ]
     asked = turn(contents=[*HELLO, *said, {"role": "user", "parts": parts}])
     _, spoken, result = asked.messages
     assert (spoken.text, [call.name for call in spoken.tool_calls], asked.number) == ("Let me look", ["f"], 2)
