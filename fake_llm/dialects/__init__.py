@@ -27,6 +27,7 @@ DIALECTS = {
 COMPUTED = {
     "openai_embeddings": "fake_llm.dialects.openai_embeddings",
     "openai_moderations": "fake_llm.dialects.openai_moderations",
+    "gemini_embeddings": "fake_llm.dialects.gemini_embeddings",
 }
 """Dialects whose answers are computed from the request and have no words: ``parse`` sets ``computed``, and as such
 a turn never streams, they have no ``stream``, ``stream_error`` and ``STREAM_TYPE``."""
@@ -119,6 +120,8 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "/v1/models/*:generateContent"): Route("generate", "gemini", {"stream": False}),
     ("POST", "/v1/models/*:streamGenerateContent"): Route("generate", "gemini", {"stream": True}),
     ("POST", "/v1/models/*:countTokens"): Route("count_tokens", "gemini"),
+    ("POST", "/v1/models/*:embedContent"): Route("generate", "gemini_embeddings", {"batch": False}),
+    ("POST", "/v1/models/*:batchEmbedContents"): Route("generate", "gemini_embeddings", {"batch": True}),
 }
 """Paths as they are after :func:`canonical_path`; ``*`` is a model, and its ``/v1`` any of ``VERSIONS``."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import NoReturn
 
 from fake_llm.dialects.google.fields import as_message, message, repeated, text, whole, wrong
 from fake_llm.dialects.wire import to_json
@@ -107,11 +108,13 @@ def _input(request: Mapping[str, Json], at: str, model: str) -> str:
 def _size(request: Mapping[str, Json], model: str) -> int:
     """The dimension of the answer, in range."""
     largest = next((size for name, size in DIMENSIONS.items() if model.startswith(name)), LARGEST)
-    asked = whole(request, "outputDimensionality", "embed_content_request", 1, largest)
+    asked = whole(request, "outputDimensionality", "embed_content_request", -(2**31), 2**31 - 1)
+    if asked is not None and not 1 <= asked <= largest:
+        _refuse("output_dimensionality", f"output_dimensionality must be in the range [1, {largest}].")
     return largest if asked is None else asked
 
 
-def _refuse(field: str, why: str) -> None:
+def _refuse(field: str, why: str) -> NoReturn:
     raise ProtocolError(f"* EmbedContentRequest.{field}: {why}\n")
 
 
