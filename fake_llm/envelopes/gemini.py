@@ -12,6 +12,7 @@ INVALID_KEY = "API_KEY_INVALID"
 
 _RPC = "type.googleapis.com/google.rpc."
 _SERVICE = "generativelanguage.googleapis.com"
+_QUOTAS = "https://ai.google.dev/gemini-api/docs/rate-limits"
 
 _ERRORS: dict[int, tuple[str, str]] = {
     400: ("INVALID_ARGUMENT", "Request contains an invalid argument."),
@@ -59,6 +60,8 @@ def error_object(error: ProtocolError, stamp: Stamp) -> Mapping[str, object]:
     if error.code is not None:
         details.append({"@type": _RPC + "ErrorInfo", "reason": error.code, "domain": "googleapis.com",
                         "metadata": {"service": _SERVICE}})  # fmt: skip
+        if error.code == INVALID_KEY:
+            details.append({"@type": _RPC + "LocalizedMessage", "locale": "en-US", "message": error.message})
     if error.param is not None:
         violation = {"field": error.param, "description": error.message}
         details.append({"@type": _RPC + "BadRequest", "fieldViolations": [violation]})
@@ -114,7 +117,11 @@ def _quota_details(fault: Fault, model: str) -> Sequence[Mapping[str, Json]]:
         "quotaDimensions": {"location": "global", "model": model},
         "quotaValue": "10",
     }
-    details: list[Mapping[str, Json]] = [{"@type": _RPC + "QuotaFailure", "violations": [quota]}]
+    limits = {"description": "Learn more about Gemini API quotas", "url": _QUOTAS}
+    details: list[Mapping[str, Json]] = [
+        {"@type": _RPC + "QuotaFailure", "violations": [quota]},
+        {"@type": _RPC + "Help", "links": [limits]},
+    ]
     if (wait_s := retry_after_s(fault)) is not None:
         details.append({"@type": _RPC + "RetryInfo", "retryDelay": _duration(wait_s)})
     return details
