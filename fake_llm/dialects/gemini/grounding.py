@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
-from fake_llm.dialects.wire import to_json
+from fake_llm.dialects.google.sources import (
+    CODE,
+    FILES,
+    PAGES,
+    SEARCH,
+    code_of,
+    output_text,
+    page_status,
+    queries_of,
+    search_suggestions,
+    segment,
+    urls_of,
+)
 from fake_llm.model import Citation, Json, Reply, ServerTool, Turn
-from fake_llm.tokens import count
-
-SEARCH = "web_search"
-FILES = "file_search"
-CODE = "code_execution"
-PAGES = ("url_context", "web_fetch")
 
 _SEARCHING = frozenset({"googleSearch", "googleSearchRetrieval", "enterpriseWebSearch", "fileSearch"})
 
@@ -38,34 +44,13 @@ def shown_with(turn: Turn, reply: Reply) -> dict[str, Json]:
     return found
 
 
-def tool_tokens(reply: Reply) -> int:
-    """Tokens of what the tools gave back to the model."""
-    return sum(count(_text(tool.output)) for tool in reply.server_tools)
-
-
-def segment(text: str, words: str) -> tuple[int, int] | None:
-    """Where ``words`` are in ``text``, in bytes; None where they are not, as after a cut."""
-    at = text.find(words)
-    if at < 0:
-        return None
-    start = len(text[:at].encode())
-    return start, start + len((words or text).encode())
-
-
-def queries_of(tool: ServerTool) -> list[str]:
-    """What a search was asked for."""
-    asked = tool.input.get("queries") or tool.input.get("query") or []
-    return [str(one) for one in asked] if isinstance(asked, list) else [str(asked)]
-
-
 def _code(tool: ServerTool) -> Iterator[Json]:
     own_id = {"id": tool.id} if tool.id else {}
-    code = tool.input.get("code")
-    yield {"executableCode": {**own_id, "language": "PYTHON", "code": code if isinstance(code, str) else ""}}
+    yield {"executableCode": {**own_id, "language": "PYTHON", "code": code_of(tool)}}
     outcome = "OUTCOME_OK"
     if tool.error:
         outcome = "OUTCOME_DEADLINE_EXCEEDED" if "deadline" in tool.error.lower() else "OUTCOME_FAILED"
-    yield {"codeExecutionResult": {**own_id, "outcome": outcome, "output": tool.error or _text(tool.output)}}
+    yield {"codeExecutionResult": {**own_id, "outcome": outcome, "output": tool.error or output_text(tool.output)}}
 
 
 def _grounding(turn: Turn, reply: Reply) -> dict[str, Json]:
@@ -78,8 +63,7 @@ def _grounding(turn: Turn, reply: Reply) -> dict[str, Json]:
     web = [query for tool in searches if tool.name == SEARCH for query in queries_of(tool)]
     files = [query for tool in searches if tool.name == FILES for query in queries_of(tool)]
     if web:
-        links = "".join(f'<a class="chip">{_escaped(query)}</a>' for query in web)
-        found["searchEntryPoint"] = {"renderedContent": f'<div class="container">{links}</div>'}
+        found["searchEntryPoint"] = {"renderedContent": search_suggestions(web)}
     if reply.citations:
         found["groundingChunks"] = [_chunk(citation) for citation in reply.citations]
         found["groundingSupports"] = _supports(reply)
@@ -103,10 +87,10 @@ def _supports(reply: Reply) -> list[Json]:
     for place, citation in enumerate(reply.citations):
         if (found := segment(reply.text, citation.words)) is not None:
             chunks.setdefault(found, []).append(place)
-    encoded = reply.text.encode()
+    encoded = reply.text.encode("utf-8", "surrogatepass")
     return [
         {
-            "segment": {"startIndex": start, "endIndex": end, "text": encoded[start:end].decode()},
+            "segment": {"startIndex": start, "endIndex": end, "text": encoded[start:end].decode("utf-8", "surrogatepass")},
             "groundingChunkIndices": places,
         }
         for (start, end), places in chunks.items()
@@ -120,21 +104,5 @@ def _source(text: str, citation: Citation) -> Json:
 
 
 def _pages(tool: ServerTool) -> list[Json]:
-    asked = tool.input.get("urls") or tool.input.get("url") or []
-    status = "URL_RETRIEVAL_STATUS_" + (_status(tool.error) if tool.error else "SUCCESS")
-    urls = asked if isinstance(asked, list) else [asked]
-    return [{"retrievedUrl": str(url), "urlRetrievalStatus": status} for url in urls]
-
-
-def _status(error: str) -> str:
-    return error.upper() if error.lower() in ("paywall", "unsafe") else "ERROR"
-
-
-def _text(output: Json) -> str:
-    if output is None:
-        return ""
-    return output if isinstance(output, str) else to_json(output)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    status = f"URL_RETRIEVAL_STATUS_{page_status(tool.error).upper()}"
+    return [{"retrievedUrl": url, "urlRetrievalStatus": status} for url in urls_of(tool)]

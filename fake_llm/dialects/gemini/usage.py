@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from fake_llm.dialects.gemini.grounding import tool_tokens
 from fake_llm.dialects.gemini.media import token_details
+from fake_llm.dialects.google.sources import tool_tokens
 from fake_llm.model import Json, Reply, Turn, Usage
 
 

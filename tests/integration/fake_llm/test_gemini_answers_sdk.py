@@ -1,4 +1,4 @@
-"""What stands beside a candidate's words, by the unchanged ``google-genai`` SDK: safety, sources, tools, likelihoods."""
+"""What stands beside a candidate's words, by the unchanged ``google-genai`` SDK: safety, sources, likelihoods."""
 
 from __future__ import annotations
 
