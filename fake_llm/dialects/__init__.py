@@ -22,6 +22,7 @@ DIALECTS = {
     "openai_responses": "fake_llm.dialects.openai_responses",
     "anthropic": "fake_llm.dialects.anthropic",
     "gemini": "fake_llm.dialects.gemini",
+    "gemini_interactions": "fake_llm.dialects.gemini_interactions",
     "openai_completions": "fake_llm.dialects.openai_completions",
 }
 COMPUTED = {
@@ -91,7 +92,7 @@ class KeepingDialect(Dialect, Protocol):
         ...
 
 
-KEEPING = frozenset({"openai_responses"})
+KEEPING = frozenset({"openai_responses", "gemini_interactions"})
 """The dialects that are :class:`KeepingDialect`."""
 
 
@@ -120,6 +121,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "/v1/models/*:generateContent"): Route("generate", "gemini", {"stream": False}),
     ("POST", "/v1/models/*:streamGenerateContent"): Route("generate", "gemini", {"stream": True}),
     ("POST", "/v1/models/*:countTokens"): Route("count_tokens", "gemini"),
+    ("POST", "/v1/interactions"): Route("generate", "gemini_interactions"),
     ("POST", "/v1/models/*:embedContent"): Route("generate", "gemini_embeddings", {"batch": False}),
     ("POST", "/v1/models/*:batchEmbedContents"): Route("generate", "gemini_embeddings", {"batch": True}),
 }
@@ -137,6 +139,7 @@ _KEPT_METHODS: dict[str | None, tuple[str, ...]] = {
     "/cancel": ("POST",),
     "/input_items": ("GET",),
 }
+_INTERACTION = re.compile(rf"/(?:{'|'.join(VERSIONS)})/interactions(?:/[^/]+(/cancel)?)?")
 _AZURE = re.compile(r"/openai/(?:deployments/(?P<deployment>[^/]+)/)?")
 
 
@@ -172,7 +175,7 @@ def canonical_path(path: str) -> str:
         versioned = "/v1" + path
         if versioned == "/v1/models" or versioned.startswith("/v1/models/") or ("POST", versioned) in ROUTES:
             return versioned
-        if _KEPT_RESPONSE.fullmatch(versioned):
+        if _KEPT_RESPONSE.fullmatch(versioned) or _INTERACTION.fullmatch(versioned):
             return versioned
     return path
 
@@ -185,7 +188,12 @@ def deployment(path: str) -> str | None:
 
 def route(method: str, path: str) -> Route | None:
     """What serves ``method`` at the canonical ``path``, or None."""
-    return ROUTES.get((method, path)) or _route_of_model(method, path) or _route_of_kept(method, path)
+    return (
+        ROUTES.get((method, path))
+        or _route_of_model(method, path)
+        or _route_of_kept(method, path)
+        or _route_of_interaction(method, path)
+    )
 
 
 def _route_of_model(method: str, path: str) -> Route | None:
@@ -205,10 +213,20 @@ def _route_of_kept(method: str, path: str) -> Route | None:
     return Route("kept", "openai_responses") if kept and method in _KEPT_METHODS[kept[1]] else None
 
 
+def _route_of_interaction(method: str, path: str) -> Route | None:
+    at = _INTERACTION.fullmatch(path)
+    if at is None:
+        return None
+    if path.endswith("/interactions"):
+        return ROUTES["POST", "/v1/interactions"] if method == "POST" else None
+    return Route("kept", "gemini_interactions") if method in _KEPT_METHODS[at[1]] else None
+
+
 def has_path(path: str) -> bool:
     """Whether the path is served for some other method."""
     return (
         any(known == path for _, known in ROUTES)
         or (path.startswith("/v1/models/") and ":" not in path)
         or _KEPT_RESPONSE.fullmatch(path) is not None
+        or _INTERACTION.fullmatch(path) is not None
     )

@@ -55,7 +55,7 @@ def error_headers(status: int, stamp: Stamp, fault: Fault | None = None) -> Head
 
 def error_object(error: ProtocolError, stamp: Stamp) -> Mapping[str, object]:
     """``{"error": {code, message, status, details?}}``."""
-    inner: dict[str, object] = {"code": error.status, "message": error.message, "status": _status_name(error)}
+    inner: dict[str, object] = {"code": error.status, "message": error.message, "status": status_name(error)}
     details = [*error.details] if isinstance(error, DetailedError) else []
     if error.code is not None:
         details.append({"@type": _RPC + "ErrorInfo", "reason": error.code, "domain": "googleapis.com",
@@ -101,7 +101,7 @@ def missing_key() -> ProtocolError:
     )
 
 
-def _status_name(error: ProtocolError) -> str:
+def status_name(error: ProtocolError) -> str:
     """The error's type where it is one of Google's upper-case names, else the name of its status."""
     return error.type if error.type.isupper() else _ERRORS.get(error.status, (_class_of(error.status), ""))[0]
 

@@ -11,8 +11,7 @@ from fake_llm.dialects.gemini import likelihood
 from fake_llm.dialects.gemini.grounding import code_parts, shown_with
 from fake_llm.dialects.gemini.request import ENUM_TYPE, media_type
 from fake_llm.dialects.gemini.safety import SILENCING, ratings, wants_ratings
-from fake_llm.dialects.gemini.thinking import SIGNING
-from fake_llm.dialects.google.signatures import generation, of_call, of_text
+from fake_llm.dialects.google.signatures import needs_signatures, of_call, of_text
 from fake_llm.dialects.wire import quoted, to_json
 from fake_llm.finish import count_output, cut_text, stream_pieces
 from fake_llm.model import Json, Reply, ToolCall, Turn
@@ -89,7 +88,7 @@ class Candidate:
     @property
     def _signs(self) -> bool:
         """Whether signatures are handed out: by models that want them back, and by others where they thought."""
-        return bool(self.reply.reasoning) or generation(self.turn.model) >= SIGNING
+        return bool(self.reply.reasoning) or needs_signatures(self.turn.model)
 
     def _signature_of_text(self) -> dict[str, Json]:
         return {"thoughtSignature": of_text(self.reply.text)} if self._signs and not self.calls else {}

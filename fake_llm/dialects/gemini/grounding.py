@@ -90,7 +90,11 @@ def _supports(reply: Reply) -> list[Json]:
     encoded = reply.text.encode("utf-8", "surrogatepass")
     return [
         {
-            "segment": {"startIndex": start, "endIndex": end, "text": encoded[start:end].decode("utf-8", "surrogatepass")},
+            "segment": {
+                "startIndex": start,
+                "endIndex": end,
+                "text": encoded[start:end].decode("utf-8", "surrogatepass"),
+            },
             "groundingChunkIndices": places,
         }
         for (start, end), places in chunks.items()

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fake_llm.dialects.google.fields import STRUCT, get, message, repeated, text, whole, wrong
-from fake_llm.dialects.google.signatures import fits_call, generation
+from fake_llm.dialects.google.signatures import fits_call, needs_signatures
 from fake_llm.model import Json, ProtocolError, Thinking
 
 LEVELS = ("THINKING_LEVEL_UNSPECIFIED", "MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH")
-SIGNING = 3
-"""The generation of models from which on a function call must come back with its signature."""
 
 _AT = "generation_config.thinking_config"
 _MOST = 32_768
@@ -47,7 +45,7 @@ def check_signatures(body: Mapping[str, Json], model: str) -> None:
 
     :raises ProtocolError: a signature is missing, or is not that of its call.
     """
-    if generation(model) < SIGNING:
+    if not needs_signatures(model):
         return
     contents = repeated(body, "contents")
     begin = max((place for place, one in enumerate(contents) if _is_said_by_user(one)), default=-1)

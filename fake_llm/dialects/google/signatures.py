@@ -18,13 +18,14 @@ DUMMIES = frozenset({"context_engineering_is_the_way_to_go", "skip_thought_signa
 
 _KEY = b"fake thought signature"
 _MARK = b"\x12\x18"
-_GENERATION = re.compile(r"gemini-(\d+)")
+_GENERATION = re.compile(r"gemini-(\d{1,3})")
+_SIGNING = 3
 
 
-def generation(model: str) -> int:
-    """3 for ``gemini-3-pro``; 0 where the name does not tell."""
+def needs_signatures(model: str) -> bool:
+    """Whether the model always signs, and wants its function calls back with their signatures: from Gemini 3 on."""
     found = _GENERATION.match(model)
-    return int(found[1]) if found else 0
+    return found is not None and int(found[1]) >= _SIGNING
 
 
 def of_text(text: str) -> str:

@@ -281,7 +281,9 @@ KEYS = st.sampled_from(
     ["role", "parts", "text", "functionCall", "function_response", "name", "args", "response", "id", "inlineData",
      "data", "mode", "allowedFunctionNames", "functionDeclarations", "parameters", "type", "properties", "items",
      "anyOf", "enum", "required", "nullable", "minItems", "responseSchema", "responseMimeType", "stopSequences",
-     "maxOutputTokens", "candidateCount", "functionCallingConfig", "temperature", "additionalProperties", "thought"]
+     "maxOutputTokens", "candidateCount", "functionCallingConfig", "temperature", "additionalProperties", "thought",
+     "thoughtSignature", "thinkingConfig", "includeThoughts", "thinkingBudget", "responseLogprobs", "logprobs",
+     "responseModalities", "category", "threshold", "fileData", "fileUri", "mimeType", "propertyOrdering", "ref"]
 )  # fmt: skip
 WORDS = st.sampled_from(
     ["user", "model", "f", "ANY", "NONE", "STRING", "OBJECT", "ARRAY", "application/json", "text/x.enum", "3", ""]
@@ -292,7 +294,18 @@ LIKELY = st.recursive(
     max_leaves=12,
 )
 FIELDS = st.sampled_from(
-    ["contents", "system_instruction", "tools", "toolConfig", "generationConfig", "model", "stream", "alt"]
+    [
+        "contents",
+        "system_instruction",
+        "tools",
+        "toolConfig",
+        "generationConfig",
+        "model",
+        "stream",
+        "alt",
+        "safetySettings",
+        "cached_content",
+    ]
 )
 
 
