@@ -56,7 +56,7 @@ def _assert_same(answer: Any, parsed: BaseModel) -> None:
 
 
 def _as_dumped(value: Any, name: str = "") -> Any:
-    """``value`` as the SDK writes it, which differs from what it reads by a name, an alphabet and what it leaves out."""
+    """``value`` as the SDK writes it: with another name, another alphabet, and without what it leaves out."""
     if isinstance(value, dict):
         return {_NAMES.get(key, key): _as_dumped(below, key) for key, below in value.items() if key not in _UNREAD}
     if isinstance(value, list):

@@ -78,6 +78,22 @@ def test_every_version_is_served(session: Session, version: str) -> None:
     assert (found.status_code, found.json()["status"]) == (200, "completed")
 
 
+@pytest.mark.parametrize("method", ["interactions", "models/gemini-2.5-flash:generateContent"])
+def test_the_key_may_be_in_a_header_in_the_url_or_a_bearer_token(session: Session, method: str) -> None:
+    url = f"{session.url}/v1beta/{method}"
+    body = {"model": MODEL, "input": "hello", "contents": {"parts": {"text": "hello"}}}
+    with httpx.Client(timeout=20, trust_env=False) as plain:
+        keyed = [
+            plain.post(url, json=body, headers={"x-goog-api-key": session.api_key}),
+            plain.post(url, json=body, params={"key": session.api_key}),
+            plain.post(url, json=body, headers={"authorization": f"Bearer {session.api_key}"}),
+        ]
+        without = plain.post(url, json=body)
+    assert [one.status_code for one in keyed] == [200] * 3
+    assert len(session.journal()) == 3
+    assert (without.status_code, without.json()["error"]["status"]) == (403, "PERMISSION_DENIED")
+
+
 async def test_the_async_client_is_answered_and_streams(client: genai.Client) -> None:
     async with client.aio as asynchronous:
         found: Any = await asynchronous.interactions.create(model=MODEL, input="hello")
