@@ -34,7 +34,7 @@ from fake_llm.envelopes import Envelope, envelope, provider_of
 from fake_llm.exchange import JSON_TYPE, Outcome, decode, generate, new_stamp, refused
 from fake_llm.faults import Write
 from fake_llm.journal import Entry
-from fake_llm.model import Json, ProtocolError, Stamp
+from fake_llm.model import Json, ProtocolError
 from fake_llm.scenario import Scenario
 from fake_llm.session import Session, Sessions, api_key, key_in_query, session_of, split_path
 
@@ -165,7 +165,14 @@ async def _outcome(
             answered = generate(found.dialect, session, sent, body, stamp, bound=bound, path_model=path_model)
             return answered, len(body)
         if found.operation == "kept":
-            return _about_kept(session, path, connection, body, stamp), len(body)
+            return _about_kept(found.dialect)(
+                session.kept,
+                connection.method,
+                path.split("/", 3)[3],
+                dict(parse_qsl(connection.query)),
+                body=body,
+                stamp=stamp,
+            ), len(body)
         if found.operation == "local":
             return _about_local(session, path, connection, body), len(body)
         raw = _looked_up(found, path, provider, connection, body)
@@ -180,13 +187,16 @@ async def _outcome(
     return Outcome(200, headers, [Write(raw)], raw=raw), len(body)
 
 
-def _about_kept(session: Session, path: str, connection: Connection, body: bytes, stamp: Stamp) -> Outcome:
-    from fake_llm.stored_responses import answer  # noqa: PLC0415 - as all dialects, when first asked
+def _about_kept(dialect_name: str) -> Callable[..., Outcome]:
+    """What answers about the turns that a session keeps for the dialect."""
+    # as all dialects, imported when first asked
+    if dialect_name == "gemini_interactions":
+        from fake_llm.stored_interactions import answer as about_interactions  # noqa: PLC0415
 
-    query = parse_qsl(connection.query)
-    return answer(
-        session.kept, connection.method, path.removeprefix("/v1/responses/"), dict(query), body=body, stamp=stamp
-    )
+        return about_interactions
+    from fake_llm.stored_responses import answer  # noqa: PLC0415
+
+    return answer
 
 
 def _about_local(session: Session, path: str, connection: Connection, body: bytes) -> Outcome:

@@ -19,6 +19,8 @@ def finish(reply: Reply, turn: Turn, input_tokens: int) -> Reply:
     """
     if turn.computed:
         return reply if reply.usage is not None else replace(reply, usage=Usage(input_tokens))
+    if turn.thinking == "off" and reply.reasoning:
+        reply = replace(reply, reasoning="")
     scripted_finish = reply.finish != "stop"
     if turn.stop and not reply.tool_calls:
         reply = _stopped(reply, turn.stop)

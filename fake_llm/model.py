@@ -14,6 +14,7 @@ Input = str | tuple[int, ...]
 """A text outside of any conversation, or the tokens of one."""
 
 Role = Literal["system", "user", "assistant", "tool"]
+Thinking = Literal["off", "hidden", "shown"]
 FaultKind = Literal["status", "hang", "cut", "malformed", "empty", "stream_error"]
 
 
@@ -81,9 +82,10 @@ class Turn:
     """One request to a model, free of its dialect.
 
     ``raw`` is the request body as it was decoded, with what the path says beside it where a dialect has the model
-    there. ``sse`` False: a stream is sent as one JSON array and not as events. ``inputs``: the prompts of a
-    completion, or what is to be embedded or judged; ``messages`` then has them as one user message. ``computed``: the
-    answer has no words, so that only a scenario that names the dialect is meant.
+    there. ``sse`` False: a stream is sent as one JSON array and not as events. ``thinking``: whether the model thinks
+    at all, and whether the client is to see what. ``inputs``: the prompts of a completion, or what is to be embedded
+    or judged; ``messages`` then has them as one user message. ``computed``: the answer has no words, so that only a
+    scenario that names the dialect is meant.
     """
 
     dialect: str
@@ -101,6 +103,7 @@ class Turn:
     seed: int | None = None
     top_logprobs: int | None = None
     include_usage: bool = False
+    thinking: Thinking = "hidden"
     inputs: tuple[Input, ...] = ()
     computed: bool = False
     raw: Mapping[str, Json] = field(default_factory=dict)

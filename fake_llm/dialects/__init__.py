@@ -22,6 +22,7 @@ DIALECTS = {
     "openai_responses": "fake_llm.dialects.openai_responses",
     "anthropic": "fake_llm.dialects.anthropic",
     "gemini": "fake_llm.dialects.gemini",
+    "gemini_interactions": "fake_llm.dialects.gemini_interactions",
     "openai_completions": "fake_llm.dialects.openai_completions",
     "ollama": "fake_llm.dialects.ollama.chat",
     "ollama_generate": "fake_llm.dialects.ollama.generate",
@@ -30,6 +31,7 @@ COMPUTED = {
     "openai_embeddings": "fake_llm.dialects.openai_embeddings",
     "openai_moderations": "fake_llm.dialects.openai_moderations",
     "ollama_embeddings": "fake_llm.dialects.ollama.embeddings",
+    "gemini_embeddings": "fake_llm.dialects.gemini_embeddings",
 }
 """Dialects whose answers are computed from the request and have no words: ``parse`` sets ``computed``, and as such
 a turn never streams, they have no ``stream``, ``stream_error`` and ``STREAM_TYPE``."""
@@ -93,7 +95,7 @@ class KeepingDialect(Dialect, Protocol):
         ...
 
 
-KEEPING = frozenset({"openai_responses"})
+KEEPING = frozenset({"openai_responses", "gemini_interactions"})
 """The dialects that are :class:`KeepingDialect`."""
 LOCAL = frozenset({"ollama", "ollama_generate", "ollama_embeddings"})
 """The dialects of a server that loads and deletes models: a session's ``local`` says which there are."""
@@ -132,6 +134,9 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "/api/embeddings"): Route("generate", "ollama_embeddings", {"endpoint": "embeddings"}, keyless=True),
     ("POST", "/tokenize"): Route("tokens", "openai_chat", keyless=True),
     ("POST", "/detokenize"): Route("tokens", "openai_chat", keyless=True),
+    ("POST", "/v1/interactions"): Route("generate", "gemini_interactions"),
+    ("POST", "/v1/models/*:embedContent"): Route("generate", "gemini_embeddings", {"batch": False}),
+    ("POST", "/v1/models/*:batchEmbedContents"): Route("generate", "gemini_embeddings", {"batch": True}),
 }
 """Paths as they are after :func:`canonical_path`; ``*`` is a model, and its ``/v1`` any of ``VERSIONS``."""
 
@@ -151,6 +156,7 @@ _OLLAMA = re.compile(
     r"/api/(?:chat|generate|embed|embeddings|tags|ps|show|version|pull|push|create|copy|delete|blobs/[^/]+)"
 )
 _MANAGEMENT = Route("local", "ollama", keyless=True)
+_INTERACTION = re.compile(rf"/(?:{'|'.join(VERSIONS)})/interactions(?:/[^/]+(/cancel)?)?")
 _AZURE = re.compile(r"/openai/(?:deployments/(?P<deployment>[^/]+)/)?")
 
 
@@ -186,7 +192,7 @@ def canonical_path(path: str) -> str:
         versioned = "/v1" + path
         if versioned == "/v1/models" or versioned.startswith("/v1/models/") or ("POST", versioned) in ROUTES:
             return versioned
-        if _KEPT_RESPONSE.fullmatch(versioned):
+        if _KEPT_RESPONSE.fullmatch(versioned) or _INTERACTION.fullmatch(versioned):
             return versioned
     return path
 
@@ -199,8 +205,13 @@ def deployment(path: str) -> str | None:
 
 def route(method: str, path: str) -> Route | None:
     """What serves ``method`` at the canonical ``path``, or None."""
-    found = ROUTES.get((method, path)) or _route_of_model(method, path) or _route_of_kept(method, path)
-    return found or (_MANAGEMENT if _OLLAMA.fullmatch(path) else None)
+    return (
+        ROUTES.get((method, path))
+        or _route_of_model(method, path)
+        or _route_of_kept(method, path)
+        or _route_of_interaction(method, path)
+        or (_MANAGEMENT if _OLLAMA.fullmatch(path) else None)
+    )
 
 
 def _route_of_model(method: str, path: str) -> Route | None:
@@ -220,10 +231,20 @@ def _route_of_kept(method: str, path: str) -> Route | None:
     return Route("kept", "openai_responses") if kept and method in _KEPT_METHODS[kept[1]] else None
 
 
+def _route_of_interaction(method: str, path: str) -> Route | None:
+    at = _INTERACTION.fullmatch(path)
+    if at is None:
+        return None
+    if path.endswith("/interactions"):
+        return ROUTES["POST", "/v1/interactions"] if method == "POST" else None
+    return Route("kept", "gemini_interactions") if method in _KEPT_METHODS[at[1]] else None
+
+
 def has_path(path: str) -> bool:
     """Whether the path is served for some other method."""
     return (
         any(known == path for _, known in ROUTES)
         or (path.startswith("/v1/models/") and ":" not in path)
         or _KEPT_RESPONSE.fullmatch(path) is not None
+        or _INTERACTION.fullmatch(path) is not None
     )

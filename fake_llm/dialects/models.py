@@ -111,7 +111,9 @@ def _gemini(model_id: str) -> Json:
         "description": "A model of the fake LLM.",
         "inputTokenLimit": 2_048 if embeds else 1_048_576,
         "outputTokenLimit": 1 if embeds else 65_536,
-        "supportedGenerationMethods": ["embedContent"] if embeds else ["generateContent", "countTokens"],
+        "supportedGenerationMethods": ["embedContent", "countTextTokens", "countTokens"]
+        if embeds
+        else ["generateContent", "countTokens"],
         **({} if embeds else {"temperature": 1, "topP": 0.95, "topK": 64, "maxTemperature": 2, "thinking": True}),
     }
 

@@ -24,7 +24,7 @@ def tool(dialect_name: str, name: str = "f") -> dict[str, Any]:
         return {"name": name, "input_schema": {"type": "object"}}
     if dialect_name == "gemini":
         return {"functionDeclarations": [{"name": name}]}
-    if dialect_name == "openai_responses":
+    if dialect_name in ("openai_responses", "gemini_interactions"):
         return {"type": "function", "name": name, "parameters": {"type": "object"}}
     return {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
 
@@ -33,7 +33,8 @@ def body(name: str = "openai_chat", /, **more: Any) -> dict[str, Any]:
     """A request that the dialect takes; all but one let through what only the others know."""
     if name == "openai_responses":
         return {"model": "m", "max_output_tokens": 1000, "input": "hello", **more}
-    gemini = {"contents": [{"parts": [{"text": "hello"}]}], "generationConfig": {"maxOutputTokens": 1000}}
+    said = {"parts": [{"text": "hello"}]}
+    gemini = {"contents": [said], "content": said, "generationConfig": {"maxOutputTokens": 1000}}
     asked = {"model": "m", "max_tokens": 1000, "messages": [{"role": "user", "content": "hello"}]}
     return {**asked, "prompt": "hello", "input": "hello", **gemini, "options": {"num_predict": 1000}, **more}
 
