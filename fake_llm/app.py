@@ -27,6 +27,7 @@ from fake_llm.dialects import (
     deployment,
     dialect,
     has_path,
+    is_azure,
     route,
 )
 from fake_llm.dialects.wire import to_bytes
@@ -119,7 +120,10 @@ class App:
         key = api_key(connection.headers) or _key_in_query(connection, found)
         session = self.sessions.get(session_of(connection.headers, from_path, key))
         entry = Entry(connection.method, path, time.time(), headers=connection.headers)
-        outcome, seen = await _outcome(connection, asked, found, key, session, path_model=deployment(rest))
+        azure = is_azure(rest)
+        outcome, seen = await _outcome(
+            connection, asked, found, key, session, path_model=deployment(rest), provider="azure" if azure else ""
+        )
         entry.dialect = _dialect_name(connection, found)
         outcome.note(entry, seen=seen)
         if found is not None and found.operation == "generate":
@@ -135,12 +139,18 @@ class App:
 
 
 async def _outcome(
-    connection: Connection, path: str, found: Route | None, key: str | None, session: Session, *, path_model: str | None
+    connection: Connection,
+    path: str,
+    found: Route | None,
+    key: str | None,
+    session: Session,
+    *,
+    path_model: str | None,
+    provider: str,
 ) -> tuple[Outcome, int]:
-    """What is answered at ``path``, and how many bytes the request had."""
+    """What is answered at ``path``, and how many bytes the request had; ``provider`` if the path says it."""
     stamp = new_stamp()
-    provider = _provider(connection, found)
-    envelopes = envelope(provider)
+    envelopes = envelope(provider or _provider(connection, found))
     try:
         body = await connection.body()
         if found is None:
@@ -148,14 +158,16 @@ async def _outcome(
         if key is None:
             raise envelopes.missing_key()
         if path_model is not None and "api-version" not in dict(parse_qsl(connection.query)):
-            raise ProtocolError("Resource not found", status=404, code="404")
+            raise envelopes.not_found(connection.method, path)
         if found.operation == "generate":
             bound, sent = _bound(connection, found), connection.headers
-            answered = generate(found.dialect, session, sent, body, stamp, bound=bound, path_model=path_model)
+            answered = generate(
+                found.dialect, session, sent, body, stamp, bound=bound, path_model=path_model, provider=provider
+            )
             return answered, len(body)
         if found.operation == "kept":
-            return _about_kept(session, path, connection, body, stamp), len(body)
-        raw = _looked_up(found, provider, connection, body)
+            return _about_kept(session, path, connection, body, stamp, envelopes=envelopes), len(body)
+        raw = _looked_up(found, _provider(connection, found), connection, body)
     except BodyTooLarge:
         error = ProtocolError("The request is too large.", status=413)
         outcome = refused(error, envelopes, stamp)
@@ -167,13 +179,14 @@ async def _outcome(
     return Outcome(200, headers, [Write(raw)], raw=raw), len(body)
 
 
-def _about_kept(session: Session, path: str, connection: Connection, body: bytes, stamp: Stamp) -> Outcome:
-    from fake_llm.stored_responses import answer  # noqa: PLC0415 - as all dialects, when first asked
+def _about_kept(
+    session: Session, path: str, connection: Connection, body: bytes, stamp: Stamp, *, envelopes: Envelope
+) -> Outcome:
+    from fake_llm.stored import answer  # noqa: PLC0415 - as all dialects, when first asked
 
-    query = parse_qsl(connection.query)
-    return answer(
-        session.kept, connection.method, path.removeprefix("/v1/responses/"), dict(query), body=body, stamp=stamp
-    )
+    query = dict(parse_qsl(connection.query))
+    common = envelopes.headers(stamp)
+    return answer(session.kept, connection.method, path, query, body=body, stamp=stamp, common=common)
 
 
 def _unserved(method: str, path: str, envelopes: Envelope) -> ProtocolError:

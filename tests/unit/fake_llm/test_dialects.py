@@ -76,7 +76,7 @@ def test_a_chat_conversation_with_tools_is_understood() -> None:
         "openai_chat",
         messages=[
             {"role": "developer", "content": "be brief"},
-            {"role": "user", "content": [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {}}]},
+            {"role": "user", "content": [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {"url": "http://x"}}]},
             {"role": "assistant", "content": None, "tool_calls": [call]},
             {"role": "tool", "tool_call_id": "c1", "content": "42"},
         ],
@@ -365,7 +365,7 @@ def test_base_urls_with_and_without_version_and_slash_lead_to_one_path(path: str
 
 def test_a_path_of_no_provider_has_no_route() -> None:
     assert route("POST", canonical_path("/v1/nothing")) is None
-    assert route("GET", canonical_path("/v1/chat/completions")) is None
+    assert route("GET", canonical_path("/v1/embeddings")) is None
 
 
 @pytest.mark.parametrize("name", ["openai_chat", "openai_completions"])
