@@ -1,6 +1,6 @@
 """The items of a response's output, and what they say in the conversation that goes on from it."""
 
-from __future__ import annotations_of
+from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """A reply as a stream of response events, each with its number."""
 
-from __future__ import annotations_of
+from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 

@@ -97,7 +97,10 @@ def test_a_conversation_with_tools_is_understood() -> None:
             {
                 "type": "message",
                 "role": "user",
-                "content": [{"type": "input_text", "text": "look"}, {"type": "input_image", "image_url": "https://x.test/y.png"}],
+                "content": [
+                    {"type": "input_text", "text": "look"},
+                    {"type": "input_image", "image_url": "https://x.test/y.png"},
+                ],
             },
             {"type": "reasoning", "id": "rs_1", "summary": []},
             {"role": "assistant", "content": [{"type": "output_text", "text": "let me see"}]},
