@@ -38,6 +38,7 @@ def _listed(message: Mapping[str, Json], text: str, message_id: str) -> dict[str
         "id": message_id,
         "role": message["role"],
         "content": text if isinstance(content, list) else content,
+        "refusal": message.get("refusal"),
         "content_parts": parts,
     }
-    return shown | {name: message[name] for name in ("refusal", "tool_calls") if message.get(name) is not None}
+    return shown if message.get("tool_calls") is None else {**shown, "tool_calls": message["tool_calls"]}

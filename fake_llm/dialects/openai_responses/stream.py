@@ -132,5 +132,6 @@ def _call(reply: Reply, call: ToolCall, place: int, stamp: Stamp, done: str, *, 
     yield "response.output_item.added", f'"output_index":{at},"item":{added}'
     for piece in cut_text(call.arguments, reply.chunk_size):
         yield f"response.{name}.delta", f'{where},"delta":{quoted(piece)}'
-    yield f"response.{name}.done", f'{where},"{key}":{quoted(call.arguments)}'
+    called = "" if call.custom else f',"name":{quoted(call.name)}'
+    yield f"response.{name}.done", f'{where},"{key}":{quoted(call.arguments)}{called}'
     yield "response.output_item.done", f'"output_index":{at},"item":{done}'

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fake_llm.dialects import COMPUTED, DIALECTS, canonical_path, dialect, route
 from fake_llm.finish import finish
-from fake_llm.model import ProtocolError, Reply, Stamp, ToolCall, Turn
+from fake_llm.model import Citation, ProtocolError, Reply, ServerTool, Stamp, ToolCall, Turn
 from fake_llm.tokens import count_input
 
 STAMP = Stamp("0123456789abcdef01234567", 1_700_000_000)
@@ -313,7 +313,8 @@ FIELDS = [
     "functions", "prompt", "input", "dimensions", "encoding_format", "echo", "best_of", "suffix",
     "function_call", "max_tokens", "logprobs", "system", "stop_sequences", "output_config", "output_format", "thinking",
     "input", "instructions", "text", "reasoning", "include", "previous_response_id", "conversation", "prompt", "store",
-    "background", "top_logprobs", "truncation", "max_output_tokens",
+    "background", "top_logprobs", "truncation", "max_output_tokens", "metadata", "prediction", "web_search_options",
+    "modalities", "audio", "max_tool_calls", "service_tier",
 ]  # fmt: skip
 KEYS = st.sampled_from(
     ["type", "role", "content", "text", "name", "function", "parameters", "tool_calls", "id", "json_schema", "schema",
@@ -333,6 +334,16 @@ LIKELY = st.recursive(
 )
 
 
+RICH = Reply(
+    "words",
+    reasoning="thought",
+    server_tools=tuple(
+        ServerTool(name, {"query": "q", "code": "1", "server": "s", "tool": "t"}, output)
+        for name in ("web_search", "file_search", "code_execution", "mcp", "image_generation", "unheard_of")
+        for output in (None, "x", ["x", {"url": "u"}], {"stdout": "1"})
+    ),
+    citations=(Citation("words", url="u"), Citation(document=0)),
+)
 CHANGES = st.dictionaries(st.sampled_from(FIELDS), JSON | LIKELY, max_size=4)
 
 
@@ -343,7 +354,7 @@ def test_any_body_is_a_turn_or_a_refusal_and_never_another_exception(name: str, 
         asked = dialect(name).parse({**body(name), **change}, VERSION)
     except ProtocolError:
         return
-    reply = finish(Reply("words"), asked, count_input(asked))
+    reply = finish(RICH, asked, count_input(asked))
     replies = [reply] * min(asked.choices, 3)
     assert json.loads(dialect(name).render(asked, replies, STAMP))
     assert name in COMPUTED or dialect(name).stream(asked, replies, STAMP)
