@@ -17,11 +17,11 @@ from fake_llm.dialects.openai.strict import problem
 from fake_llm.dialects.openai_chat.checks import check_parameters
 from fake_llm.dialects.openai_chat.contents import contents
 from fake_llm.dialects.openai_chat.tools import tool_choice_of, tools_of
+from fake_llm.dialects.openai_inputs import model_of
 from fake_llm.model import (
     Json,
     Message,
     OutputFormat,
-    ProtocolError,
     Role,
     ToolCall,
     ToolResult,
@@ -43,7 +43,7 @@ def parse(body: Mapping[str, Json], headers: Mapping[str, str]) -> Turn:
 
     :raises ProtocolError: OpenAI refuses the request.
     """
-    model = _model(body)
+    model = model_of(body)
     check_parameters(body)
     messages = _messages(body)
     tools = tools_of(body)
@@ -65,15 +65,6 @@ def parse(body: Mapping[str, Json], headers: Mapping[str, str]) -> Turn:
         include_usage=includes_usage(body.get("stream_options"), stream=stream),
         raw=body,
     )
-
-
-def _model(body: Mapping[str, Json]) -> str:
-    model = body.get("model")
-    if model is None or model == "":
-        raise ProtocolError("you must provide a model parameter")
-    if not isinstance(model, str):
-        wrong_type("model", "string", model)
-    return model
 
 
 def _messages(body: Mapping[str, Json]) -> tuple[Message, ...]:

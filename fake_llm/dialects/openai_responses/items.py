@@ -206,6 +206,7 @@ def _listed(item: Mapping[str, Json], unique: str) -> dict[str, Json]:
         "status": item.get("status") or "completed",
         "role": role,
         "content": [_part(part) for part in content],
+        **({"phase": item["phase"]} if item.get("phase") is not None else {}),
     }
 
 
