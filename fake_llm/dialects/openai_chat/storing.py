@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from fake_llm.dialects.openai.metadata import metadata_of
 from fake_llm.kept import KeptChat
@@ -14,14 +13,10 @@ _PARTS = ("text", "image_url")
 
 
 def kept_chat(turn: Turn, replies: Sequence[Reply], stamp: Stamp, size: int) -> KeptChat | None:
-    """The chat to keep, or None where the client did not ask for it; ``size`` is in bytes.
-
-    What went wrong on the way to the client leaves the stored chat whole.
-    """
+    """The chat to keep, or None where the client did not ask for it; ``size`` is in bytes."""
     if not turn.raw.get("store"):
         return None
-    whole = [replace(reply, fault=None) for reply in replies]
-    return KeptChat(f"chatcmpl-{stamp.id}", turn, whole, stamp, metadata_of(turn.raw.get("metadata")), size)
+    return KeptChat(f"chatcmpl-{stamp.id}", turn, replies, stamp, metadata_of(turn.raw.get("metadata")), size)
 
 
 def sent_messages(chat: KeptChat) -> list[dict[str, Json]]:

@@ -60,6 +60,8 @@ def test_a_conversation_grows_by_each_response_and_is_seen_whole(
     first = chat.responses.create(input="weather?", store=False, **asked)
     assert first.conversation is not None
     assert (first.conversation.id, left_over(first)) == (made.id, [])
+    with pytest.raises(openai.NotFoundError):
+        chat.responses.retrieve(first.id)
     call = first.output[0]
     assert call.type == "function_call"
     result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "9"}

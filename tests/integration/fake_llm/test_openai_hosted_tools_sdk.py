@@ -98,7 +98,7 @@ def test_results_outputs_and_sources_are_shown_where_they_are_included(chat: ope
 
 def test_an_mcp_call_is_asked_for_and_made_once_it_is_approved(chat: openai.OpenAI, session: Session) -> None:
     session.add(
-        {"match": {"turn": 1}, "reply": {"text": "done", "server_tools": [{**MCP, "output": None}]}},
+        {"match": {"turn": 1}, "reply": {"text": "done", "server_tools": [{**MCP, "output": None}, CODE]}},
         {"match": {"turn": 2}, "reply": {"text": "done", "server_tools": [MCP]}},
     )
     tools: Any = [{"type": "mcp", "server_label": "docs", "server_url": "https://d.test"}]
@@ -113,7 +113,7 @@ def test_an_mcp_call_is_asked_for_and_made_once_it_is_approved(chat: openai.Open
     assert second.output_text == "done"
     never: Any = [{**tools[0], "require_approval": "never"}]
     found = chat.responses.create(model="m", input="look it up", tools=never)
-    assert [item.type for item in found.output] == ["mcp_list_tools", "mcp_call", "message"]
+    assert [item.type for item in found.output] == ["mcp_list_tools", "mcp_call", "code_interpreter_call", "message"]
 
 
 def test_a_tool_that_failed_says_so(chat: openai.OpenAI, session: Session) -> None:
@@ -190,7 +190,8 @@ def test_encrypted_content_is_taken_back_and_that_of_others_refused(chat: openai
     more: Any = [*output, {"role": "user", "content": "sure?"}]
     assert chat.responses.create(model="m", input=more, **wanted).output_text == "42"
     content = str(output[0]["encrypted_content"])
-    for foreign in ("gAAAAABpM0Yj-x==", content[:20] + "A" + content[21:], content[:-8]):
+    changed = content[:20] + ("B" if content[20] == "A" else "A") + content[21:]
+    for foreign in ("gAAAAABpM0Yj-x==", changed, content[:-8]):
         more[0] = {**output[0], "encrypted_content": foreign}
         with pytest.raises(openai.BadRequestError, match="could not be verified") as caught:
             chat.responses.create(model="m", input=more, **wanted)
