@@ -10,7 +10,6 @@ from fake_llm.dialects.gemini_interactions.request import find
 from fake_llm.dialects.gemini_interactions.stream import END, event_id, stream, stream_cancelled
 from fake_llm.dialects.google.fields import wrong
 from fake_llm.dialects.wire import EVENT_STREAM, to_bytes
-from fake_llm.envelopes.gemini import headers as common_headers
 from fake_llm.exchange import JSON_TYPE, Outcome
 from fake_llm.faults import Pause, Write
 from fake_llm.kept import Kept, KeptTurn
@@ -68,14 +67,14 @@ def _replayed(found: KeptTurn, query: Mapping[str, str], stamp: Stamp) -> Outcom
             raise ProtocolError(f"Unknown last_event_id '{after}'.", param="last_event_id")
         events = events[ids.index(after) + 1 :] or [END]
     raw = b"".join(events)
-    headers = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-cache"), *common_headers(stamp)]
+    headers = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-cache")]
     left_s = 0.0 if found.cancelled else found.ready_at - time.time()
     return Outcome(200, headers, [*([Pause(left_s)] if left_s > 0 else []), Write(raw)], raw=raw)
 
 
 def _json(answered: Json, stamp: Stamp) -> Outcome:
     raw = to_bytes(answered)
-    headers = [JSON_TYPE, (b"content-length", b"%d" % len(raw)), *common_headers(stamp)]
+    headers = [JSON_TYPE, (b"content-length", b"%d" % len(raw))]
     return Outcome(200, headers, [Write(raw)], raw=raw)
 
 

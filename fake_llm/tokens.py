@@ -63,11 +63,16 @@ def count_input(turn: Turn) -> int:
     """Tokens of the whole request: messages, tools and the schema asked for; or its inputs and nothing beside."""
     if turn.inputs:
         return sum(count_one(one) for one in turn.inputs)
-    total = TOKENS_PER_REPLY + sum(_message(message) for message in turn.messages)
+    total = TOKENS_PER_REPLY + count_messages(turn.messages)
     total += sum(_tool(tool) for tool in turn.tools)
     if turn.output.kind == "json_schema":
         total += _count_json(turn.output.schema)
     return total
+
+
+def count_messages(messages: Sequence[Message]) -> int:
+    """Tokens of the messages."""
+    return sum(_message(message) for message in messages)
 
 
 @lru_cache(maxsize=512)

@@ -14,7 +14,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, cast
 
-from fake_llm.kept import Kept, KeptTurn
+from fake_llm.kept import Kept, KeptChat, KeptTurn
 from fake_llm.model import Json, ProtocolError, Reply, Stamp, Turn
 
 DIALECTS = {
@@ -95,8 +95,18 @@ class KeepingDialect(Dialect, Protocol):
         ...
 
 
+class StoringDialect(Protocol):
+    """The module of a dialect whose answers a client may have stored, to look them up later."""
+
+    def kept_chat(self, turn: Turn, replies: Sequence[Reply], stamp: Stamp, size: int) -> KeptChat | None:
+        """What is to be kept of a turn that was answered, None for nothing; ``size`` is in bytes."""
+        ...
+
+
 KEEPING = frozenset({"openai_responses", "gemini_interactions"})
 """The dialects that are :class:`KeepingDialect`."""
+STORING = frozenset({"openai_chat"})
+"""The dialects that are :class:`StoringDialect`."""
 LOCAL = frozenset({"ollama", "ollama_generate", "ollama_embeddings"})
 """The dialects of a server that loads and deletes models: a session's ``local`` says which there are."""
 
@@ -119,6 +129,9 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "/v1/chat/completions"): Route("generate", "openai_chat"),
     ("POST", "/v1/responses"): Route("generate", "openai_responses"),
     ("POST", "/v1/responses/input_tokens"): Route("kept", "openai_responses"),
+    ("POST", "/v1/responses/compact"): Route("kept", "openai_responses"),
+    ("POST", "/v1/conversations"): Route("kept", "openai_responses"),
+    ("GET", "/v1/chat/completions"): Route("kept", "openai_chat"),
     ("POST", "/v1/completions"): Route("generate", "openai_completions"),
     ("POST", "/v1/embeddings"): Route("generate", "openai_embeddings"),
     ("POST", "/v1/moderations"): Route("generate", "openai_moderations"),
@@ -146,11 +159,17 @@ VERSIONS = ("v1", "v1beta", "v1alpha")
 _SLASHES = re.compile(r"//+")
 _REPEATED = tuple(f"/{outer}/{inner}/" for outer in VERSIONS for inner in VERSIONS)
 _OF_MODEL = re.compile(rf"/({'|'.join(VERSIONS)})/models(?:/(.+?)(:[a-z][A-Za-z]*)?)?")
-_KEPT_RESPONSE = re.compile(r"/v1/responses/[^/]+(/cancel|/input_items)?")
-_KEPT_METHODS: dict[str | None, tuple[str, ...]] = {
-    None: ("GET", "DELETE"),
-    "/cancel": ("POST",),
-    "/input_items": ("GET",),
+_KEPT_AREAS = {"responses": "openai_responses", "conversations": "openai_responses", "chat/completions": "openai_chat"}
+_KEPT = re.compile(rf"/v1/({'|'.join(_KEPT_AREAS)})/[^/]+(/cancel|/input_items|/messages|/items|/items/[^/]+)?")
+_KEPT_METHODS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("responses", ""): ("GET", "DELETE"),
+    ("responses", "/cancel"): ("POST",),
+    ("responses", "/input_items"): ("GET",),
+    ("conversations", ""): ("GET", "POST", "DELETE"),
+    ("conversations", "/items"): ("GET", "POST"),
+    ("conversations", "/items/*"): ("GET", "DELETE"),
+    ("chat/completions", ""): ("GET", "POST", "DELETE"),
+    ("chat/completions", "/messages"): ("GET",),
 }
 _OLLAMA = re.compile(
     r"/api/(?:chat|generate|embed|embeddings|tags|ps|show|version|pull|push|create|copy|delete|blobs/[^/]+)"
@@ -176,6 +195,11 @@ def keeping(name: str) -> KeepingDialect:
     return cast("KeepingDialect", dialect(name))
 
 
+def storing(name: str) -> StoringDialect:
+    """The module of the dialect, which is one of ``STORING``."""
+    return cast("StoringDialect", dialect(name))
+
+
 def canonical_path(path: str) -> str:
     """``path`` as the routes know it: single slashes, none at the end, one version in front.
 
@@ -192,7 +216,7 @@ def canonical_path(path: str) -> str:
         versioned = "/v1" + path
         if versioned == "/v1/models" or versioned.startswith("/v1/models/") or ("POST", versioned) in ROUTES:
             return versioned
-        if _KEPT_RESPONSE.fullmatch(versioned) or _INTERACTION.fullmatch(versioned):
+        if _kept_methods(versioned) or _INTERACTION.fullmatch(versioned):
             return versioned
     return path
 
@@ -201,6 +225,11 @@ def deployment(path: str) -> str | None:
     """The deployment that an Azure path names; it stands for a model."""
     azure = _AZURE.match("/" + _SLASHES.sub("/", path).strip("/"))
     return azure["deployment"] if azure else None
+
+
+def is_azure(path: str) -> bool:
+    """Whether the path is one of Azure's."""
+    return _AZURE.match("/" + _SLASHES.sub("/", path).strip("/")) is not None
 
 
 def route(method: str, path: str) -> Route | None:
@@ -227,8 +256,18 @@ def _route_of_model(method: str, path: str) -> Route | None:
 
 
 def _route_of_kept(method: str, path: str) -> Route | None:
-    kept = _KEPT_RESPONSE.fullmatch(path)
-    return Route("kept", "openai_responses") if kept and method in _KEPT_METHODS[kept[1]] else None
+    if method not in _kept_methods(path):
+        return None
+    return Route("kept", next(name for area, name in _KEPT_AREAS.items() if path.startswith(f"/v1/{area}/")))
+
+
+def _kept_methods(path: str) -> tuple[str, ...]:
+    """The methods by which a thing that is kept, or an aspect of it, may be asked for."""
+    kept = _KEPT.fullmatch(path)
+    if kept is None:
+        return ()
+    area, aspect = kept.groups(default="")
+    return _KEPT_METHODS.get((area, "/items/*" if aspect.startswith("/items/") else aspect), ())
 
 
 def _route_of_interaction(method: str, path: str) -> Route | None:
@@ -237,7 +276,8 @@ def _route_of_interaction(method: str, path: str) -> Route | None:
         return None
     if path.endswith("/interactions"):
         return ROUTES["POST", "/v1/interactions"] if method == "POST" else None
-    return Route("kept", "gemini_interactions") if method in _KEPT_METHODS[at[1]] else None
+    allowed = ("POST",) if at[1] else ("GET", "DELETE")
+    return Route("kept", "gemini_interactions") if method in allowed else None
 
 
 def has_path(path: str) -> bool:
@@ -245,6 +285,6 @@ def has_path(path: str) -> bool:
     return (
         any(known == path for _, known in ROUTES)
         or (path.startswith("/v1/models/") and ":" not in path)
-        or _KEPT_RESPONSE.fullmatch(path) is not None
+        or bool(_kept_methods(path))
         or _INTERACTION.fullmatch(path) is not None
     )
