@@ -35,6 +35,21 @@ def with_words_of(script: Reply, words: Reply) -> Reply:
     return replace(script, text=words.text, tool_calls=words.tool_calls, refusal=words.refusal)
 
 
+def with_thought(reply: Reply, turn: Turn) -> Reply:
+    """``reply`` with something thought before it where the turn is to think, and with nothing where it is not to."""
+    if turn.thinks is False:
+        return replace(reply, reasoning="") if reply.reasoning else reply
+    if turn.thinks and not reply.reasoning:
+        return replace(reply, reasoning=_thought(turn))
+    return reply
+
+
+def _thought(turn: Turn) -> str:
+    if turn.tool_results:
+        return f"The tool answered: {turn.tool_results[-1].text[:ECHO_LIMIT]}. That is what was missing."
+    return f"The user says: {turn.user[:ECHO_LIMIT]}. An answer follows from that."
+
+
 def _to_prompt(turn: Turn, choice: int) -> Reply:
     """The reply to one of several prompts, whose choices follow each other."""
     each = turn.choices // len(turn.inputs)

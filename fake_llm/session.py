@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote
 from fake_llm.journal import Journal
 from fake_llm.kept import Kept
 from fake_llm.model import Fault, Reply, Turn
+from fake_llm.prompt_cache import PromptCache
 from fake_llm.scenario import Scenario
 
 KEY_PREFIX = "sk-realstack-"
@@ -51,7 +52,10 @@ class Selected:
 
 
 class Session:
-    """One test's scenarios, journal and kept turns. Not thread-safe: it belongs to the server's event loop."""
+    """One test's scenarios, journal, kept turns and cached prompts.
+
+    Not thread-safe: it belongs to the server's event loop.
+    """
 
     def __init__(self, session_id: str, base: Sequence[Scenario] = ()) -> None:
         self.id = session_id
@@ -59,6 +63,7 @@ class Session:
         self.base = [ScenarioState(scenario) for scenario in base]
         self.journal = Journal()
         self.kept = Kept()
+        self.prompts = PromptCache()
         self.strict = False
         self.fault: Fault | None = None
         self.fault_times: int | None = None
@@ -95,6 +100,7 @@ class Session:
         self.fault = self.fault_times = None
         self.journal.clear()
         self.kept.clear()
+        self.prompts.clear()
 
     def switch_fault(self, fault: Fault | None, times: int | None = None) -> None:
         """Give the next ``times`` requests (None: all) this fault before any scenario is asked."""
