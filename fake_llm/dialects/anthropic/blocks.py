@@ -59,6 +59,8 @@ def non_empty(block: Block, at: str) -> str:
         if block.get("cache_control"):
             refuse(f"{at}.text: cache_control cannot be set for empty text blocks")
         refuse(f"{at.partition('.')[0]}: text content blocks must be non-empty")
+    if said.isspace():
+        refuse(f"{at.partition('.')[0]}: text content blocks must contain non-whitespace text")
     return said
 
 

@@ -53,11 +53,8 @@ def _texts(turn: Turn, reply: Reply) -> Iterator[Block]:
     if not spans:
         yield Block({"type": "text", "text": said, "citations": None}, pieces)
         return
-    cuts = sorted({0, len(said), *(place for start, end, _ in spans for place in (start, end))})
-    for start, end in pairwise(cuts):
-        cited = [citation for first, last, citation in spans if first <= start and end <= last]
-        block = {"type": "text", "text": said[start:end], "citations": cited or None}
-        yield Block(block, _between(pieces, start, end))
+    for start, end, citations in _segments(said, spans):
+        yield Block({"type": "text", "text": said[start:end], "citations": citations}, _between(pieces, start, end))
 
 
 def _cited(turn: Turn, reply: Reply) -> list[tuple[int, int, dict[str, Json]]]:
@@ -67,6 +64,24 @@ def _cited(turn: Turn, reply: Reply) -> list[tuple[int, int, dict[str, Json]]]:
         start = reply.text.find(citation.words)
         if start >= 0 and (location := locate(citation, turn.raw)) is not None:
             found.append((start, start + len(citation.words) if citation.words else len(reply.text), location))
+    return found
+
+
+def _segments(said: str, spans: Sequence[tuple[int, int, Json]]) -> list[tuple[int, int, Json]]:
+    """The text cut where what is cited begins and ends.
+
+    White space alone, which no block may be, joins what it follows.
+    """
+    cuts = sorted({0, len(said), *(place for start, end, _ in spans for place in (start, end))})
+    found: list[tuple[int, int, Json]] = []
+    for start, end in pairwise(cuts):
+        if found and said[start:end].isspace():
+            found[-1] = (found[-1][0], end, found[-1][2])
+        else:
+            cited = [citation for first, last, citation in spans if first <= start and end <= last]
+            found.append((start, end, cited or None))
+    if len(found) > 1 and said[: found[0][1]].isspace():
+        found[:2] = [(0, found[1][1], found[1][2])]
     return found
 
 

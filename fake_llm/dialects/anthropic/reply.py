@@ -77,7 +77,7 @@ def usage_of(turn: Turn, reply: Reply) -> dict[str, Json]:
         "cache_creation_input_tokens": short + long,
         "cache_read_input_tokens": usage.cached_tokens,
         "cache_creation": {"ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": long},
-        "output_tokens": usage.output_tokens if turn.max_tokens != 0 else 0,
+        "output_tokens": usage.output_tokens,
         "service_tier": "standard",
     }
     if usage.reasoning_tokens or turn.thinks:

@@ -6,37 +6,21 @@ from collections.abc import Mapping
 
 from fake_llm.model import Json, Tool
 
-_TEXT: Json = {"type": "string"}
-
-
-def _object(required: Mapping[str, Json], **optional: Json) -> Json:
-    return {"type": "object", "properties": {**required, **optional}, "required": [*required]}
-
-
-SCHEMAS: dict[str, Json] = {
-    "bash": _object({"command": {"type": "string", "examples": ["ls"]}}, restart={"type": "boolean"}),
-    "text_editor": _object(
-        {
-            "command": {"enum": ["view", "create", "str_replace", "insert"]},
-            "path": {"type": "string", "examples": ["/"]},
-        },
-        file_text=_TEXT,
-        old_str=_TEXT,
-        new_str=_TEXT,
-    ),
-    "computer": _object(
-        {"action": {"enum": ["screenshot", "left_click", "type", "key", "mouse_move", "scroll", "wait"]}},
-        coordinate={"type": "array", "items": {"type": "integer"}},
-        text=_TEXT,
-    ),
-    "memory": _object(
-        {
-            "command": {"enum": ["view", "create", "str_replace", "insert", "delete", "rename"]},
-            "path": {"type": "string", "examples": ["/memories"]},
-        }
-    ),
+_CALLS = {
+    "bash": {"command": "ls"},
+    "text_editor": {"command": "view", "path": "/"},
+    "computer": {"action": "screenshot"},
+    "memory": {"command": "view", "path": "/memories"},
 }
-"""By the family of the type. The first word of every enumeration can be done with what is required."""
+SCHEMAS: dict[str, Json] = {
+    family: {
+        "type": "object",
+        "properties": {name: {"type": "string", "enum": [word]} for name, word in call.items()},
+        "required": [*call],
+    }
+    for family, call in _CALLS.items()
+}
+"""By the family of the type: what an input must have, with the one value that changes nothing wherever it is run."""
 
 _POINTING = (
     "screenshot", "zoom", "left_click", "right_click", "middle_click", "double_click", "triple_click",
