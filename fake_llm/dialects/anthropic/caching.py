@@ -39,7 +39,7 @@ def breakpoints(body: Mapping[str, Json], before: Sequence[Part], messages: Sequ
     for place, (part, ttl) in enumerate(zip(parts, ttls, strict=True)):
         if place == len(before):
             key = _key(key, made_under)
-        key, total = _key(key, _without_marks(part.written)), total + part.tokens
+        key, total = _key(key, (part.role, _without_marks(part.written))), total + part.tokens
         prefixes.append((key, total))
         if ttl and total >= minimum:
             found.append(Breakpoint(total, ttl, tuple(prefixes[: -LOOK_BACK - 2 : -1])))

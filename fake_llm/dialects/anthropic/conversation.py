@@ -18,6 +18,7 @@ class Part(NamedTuple):
     """What the client may have cached by itself: a tool, or a block of the system prompt or of a message."""
 
     at: str
+    role: str
     written: Json
     tokens: int
 
@@ -59,7 +60,7 @@ def _read_system(written: Json, found: Conversation) -> None:
         return
     if isinstance(written, str):
         found.messages.append(Message("system", written))
-        found.system.append(Part("system", written, TOKENS_PER_MESSAGE + count(written)))
+        found.system.append(Part("system", "system", _said(written), TOKENS_PER_MESSAGE + count(written)))
         return
     if not isinstance(written, list):
         refuse("system: Input should be a valid string or list")
@@ -69,7 +70,7 @@ def _read_system(written: Json, found: Conversation) -> None:
             refuse(f"system.{place}.type: Input should be 'text'")
         texts.append(non_empty(block, f"system.{place}"))
         extra = 0 if place else TOKENS_PER_MESSAGE
-        found.system.append(Part(f"system.{place}", block, extra + count(texts[-1])))
+        found.system.append(Part(f"system.{place}", "system", block, extra + count(texts[-1])))
     found.messages.append(Message("system", "\n".join(texts)))
 
 
@@ -85,7 +86,7 @@ def _read_message(written: Json, where: str, version: str, found: Conversation) 
         refuse(f"{where}.content: Field required")
     if isinstance(content, str):
         found.messages.append(Message(role, content))
-        found.parts.append(Part(f"{where}.content", (role, content), TOKENS_PER_MESSAGE + count(content)))
+        found.parts.append(Part(f"{where}.content", role, _said(content), TOKENS_PER_MESSAGE + count(content)))
         return set()
     if not isinstance(content, list):
         refuse(f"{where}.content: Input should be a valid string or list")
@@ -95,10 +96,15 @@ def _read_message(written: Json, where: str, version: str, found: Conversation) 
     for place, block in enumerate(content):
         at = f"{where}.content.{place}"
         tokens = read_block(mapping(block, at), at, reading)
-        found.parts.append(Part(at, block, tokens if place else TOKENS_PER_MESSAGE + tokens))
+        found.parts.append(Part(at, role, block, tokens if place else TOKENS_PER_MESSAGE + tokens))
     calls, results = tuple(reading.calls), tuple(reading.results)
     found.messages.append(Message(role, "\n".join(reading.texts), calls, results, reading.attachments))
     return reading.led
+
+
+def _said(words: str) -> dict[str, str]:
+    """The block that a text by itself stands for."""
+    return {"type": "text", "text": words}
 
 
 def _check_tool_results(messages: list[Message], led: list[set[str]]) -> None:

@@ -28,7 +28,7 @@ def parse(body: Mapping[str, Json], headers: Mapping[str, str], *, counting: boo
     thinking.check_history(body)
     output = _output(body)
     before = [
-        Part(f"tools.{place}", body["tools"][place], sum(map(count_tool, several)))
+        Part(f"tools.{place}", "tool", body["tools"][place], sum(map(count_tool, several)))
         for place, several in enumerate(written)
     ]
     before.extend(said.system)

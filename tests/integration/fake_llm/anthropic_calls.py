@@ -40,7 +40,7 @@ def whole_and_streamed(client: anthropic.Anthropic, beta: bool = False, **reques
 
 
 def check_order(events: list[Any]) -> None:
-    """Fail unless the events are in the protocol's order: one block after another, each with deltas that it may have."""
+    """Fail unless the events are in the protocol's order: block after block, each with deltas that it may have."""
     assert [events[0].type, *(event.type for event in events[-2:])] == [
         "message_start",
         "message_delta",

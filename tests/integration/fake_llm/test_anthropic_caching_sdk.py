@@ -12,9 +12,10 @@ from .conftest import Session
 
 FIVE: dict[str, Any] = {"cache_control": {"type": "ephemeral"}}
 HOUR: dict[str, Any] = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
-SYSTEM = [{"type": "text", "text": LONG, **FIVE}]
-TOOL = {"name": "f", "description": LONG, "input_schema": {"type": "object"}}
+SYSTEM: Any = [{"type": "text", "text": LONG, **FIVE}]
+TOOL: Any = {"name": "f", "description": LONG, "input_schema": {"type": "object"}}
 PLAIN = {"type": "text", "text": LONG}
+DOCUMENT = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": LONG}}
 QUESTION = {"type": "text", "text": "And now?"}
 
 
@@ -31,7 +32,7 @@ def parts(found: Any) -> tuple[int, int, int]:
         {**ASK, "tools": [{**TOOL, **FIVE}]},
         asked({**PLAIN, **FIVE}, QUESTION),
         {**asked(PLAIN, QUESTION), **FIVE},
-        asked(QUESTION, {"type": "document", **FIVE, "source": {"type": "text", "media_type": "text/plain", "data": LONG}}),
+        asked(QUESTION, {**DOCUMENT, **FIVE}),
     ],
     ids=["system", "tools", "message", "top level", "document"],
 )  # fmt: skip
@@ -40,7 +41,7 @@ def test_a_prefix_is_written_once_and_read_after(claude: anthropic.Anthropic, re
     second = claude.messages.create(**request_)
     written, read, rest = parts(first)
     assert (written > 1_024, read) == (True, 0)
-    assert first.usage.cache_creation.ephemeral_5m_input_tokens == written  # type: ignore[union-attr]
+    assert first.usage.cache_creation.ephemeral_5m_input_tokens == written
     assert parts(second) == (0, written, rest)
     assert fully_typed(first)
     counted = claude.messages.count_tokens(**{key: value for key, value in request_.items() if key != "max_tokens"})
@@ -63,12 +64,14 @@ def test_a_conversation_is_read_up_to_where_it_was_written(claude: anthropic.Ant
     second = claude.messages.create(**{**ASK, "messages": messages}, **FIVE)
     assert parts(second)[1] == parts(first)[0]
     assert parts(second)[0] > 1_000
-    messages[0] = {"role": "user", "content": [{"type": "text", "text": "Changed. " + LONG}]}
+    messages[0] = {"role": "user", "content": LONG}
+    assert parts(claude.messages.create(**{**ASK, "messages": messages}, **FIVE))[1] == sum(parts(second)[:2])
+    messages[0] = {"role": "user", "content": "Changed. " + LONG}
     assert parts(claude.messages.create(**{**ASK, "messages": messages}, **FIVE))[1] == 0
 
 
 def test_lifetimes_are_told_apart(claude: anthropic.Anthropic) -> None:
-    system = [{"type": "text", "text": LONG, **HOUR}]
+    system: Any = [{"type": "text", "text": LONG, **HOUR}]
     found = claude.messages.create(**asked({**PLAIN, **FIVE}, QUESTION), system=system).usage
     creation = found.cache_creation
     assert creation is not None
@@ -98,7 +101,7 @@ def test_sessions_do_not_see_each_others_cache(claude: anthropic.Anthropic, sess
 
 
 def test_short_prefixes_are_not_cached(claude: anthropic.Anthropic) -> None:
-    short = [{"type": "text", "text": "Be brief.", **FIVE}]
+    short: Any = [{"type": "text", "text": "Be brief.", **FIVE}]
     for _ in range(2):
         assert parts(claude.messages.create(**ASK, system=short))[:2] == (0, 0)
         assert parts(claude.messages.create(**{**ASK, "model": "claude-haiku-5-5"}, system=SYSTEM))[:2] == (0, 0)

@@ -164,7 +164,7 @@ def test_a_tool_of_an_mcp_server_is_shown_in_the_beta(
             "reply": {"server_tools": [{"name": "mcp", "input": asked_of, **outcome}], "text": "Done."},
         }
     )
-    beta = {
+    beta: dict[str, Any] = {
         "mcp_servers": [{"type": "url", "name": "weather", "url": "https://mcp.example"}],
         "tools": [{"type": "mcp_toolset", "mcp_server_name": "weather"}],
         "betas": ["mcp-client-2025-11-20"],

@@ -10,8 +10,8 @@ import pytest
 from .anthropic_calls import ASK, HELLO, said, whole_and_streamed
 from .conftest import Session
 
-ENABLED = {"type": "enabled", "budget_tokens": 1_024}
-TOOL = {"name": "look_up", "input_schema": {"type": "object"}}
+ENABLED: Any = {"type": "enabled", "budget_tokens": 1_024}
+TOOL: Any = {"name": "look_up", "input_schema": {"type": "object"}}
 RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "17"}
 
 
