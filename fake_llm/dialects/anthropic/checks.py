@@ -109,7 +109,7 @@ def mapping(value: Json, at: str) -> Mapping[str, Json]:
     """The object that must be there."""
     if value is None:
         refuse(f"{at}: Field required")
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         refuse(f"{at}: Input should be a valid dictionary")
     return value
 

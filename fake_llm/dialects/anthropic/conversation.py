@@ -111,7 +111,7 @@ def _check_tool_results(messages: list[Message], led: list[set[str]]) -> None:
     """Results answer the calls of the message right before, all of them, in one message and before its other blocks."""
     calls: dict[str, int] = {}
     for place, message in enumerate(messages):
-        if message.role == "system":
+        if message.role == "system" or not (calls or message.tool_calls or message.tool_results):
             continue
         for number, result in enumerate(message.tool_results):
             if result.call_id not in calls:
@@ -120,7 +120,8 @@ def _check_tool_results(messages: list[Message], led: list[set[str]]) -> None:
                     f"{result.call_id}. Each `tool_result` block must have a corresponding `tool_use` block in the "
                     "previous message."
                 )
-        _all_answered(calls, led[place])
+        if calls:
+            _all_answered(calls, led[place])
         calls = {call.id: place for call in message.tool_calls}
         if len(calls) < len(message.tool_calls):
             refuse(f"messages.{place}: `tool_use` ids must be unique")

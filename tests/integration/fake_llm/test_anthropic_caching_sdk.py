@@ -70,6 +70,14 @@ def test_a_conversation_is_read_up_to_where_it_was_written(claude: anthropic.Ant
     assert parts(claude.messages.create(**{**ASK, "messages": messages}, **FIVE))[1] == 0
 
 
+def test_a_mark_that_moves_on_still_finds_what_was_written(claude: anthropic.Anthropic) -> None:
+    first = claude.messages.create(**asked({**PLAIN, **FIVE}))
+    moved = claude.messages.create(**asked(PLAIN, QUESTION, {**DOCUMENT, **FIVE}))
+    assert parts(moved)[1] == parts(first)[0] > 1_024
+    far = [QUESTION] * 30
+    assert parts(claude.messages.create(**asked(PLAIN, *far, {**DOCUMENT, **FIVE})))[1] == 0
+
+
 def test_lifetimes_are_told_apart(claude: anthropic.Anthropic) -> None:
     system: Any = [{"type": "text", "text": LONG, **HOUR}]
     found = claude.messages.create(**asked({**PLAIN, **FIVE}, QUESTION), system=system).usage
