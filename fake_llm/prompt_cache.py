@@ -72,10 +72,6 @@ class PromptCache:
                 self._write(key, now, point.ttl_s)
         return Found(read, written[False], written[True])
 
-    def clear(self) -> None:
-        """Forget all."""
-        self._ends.clear()
-
     def _touch(self, key: bytes, now: float) -> bool:
         known = self._ends.get(key)
         if known is None or known[0] <= now:

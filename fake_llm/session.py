@@ -6,13 +6,17 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from fake_llm.journal import Journal
 from fake_llm.kept import Kept
 from fake_llm.model import Fault, Reply, Turn
-from fake_llm.prompt_cache import PromptCache
 from fake_llm.scenario import Scenario
+
+if TYPE_CHECKING:
+    from fake_llm.prompt_cache import PromptCache
 
 KEY_PREFIX = "sk-realstack-"
 DEFAULT_SESSION = "default"
@@ -63,7 +67,6 @@ class Session:
         self.base = [ScenarioState(scenario) for scenario in base]
         self.journal = Journal()
         self.kept = Kept()
-        self.prompts = PromptCache()
         self.strict = False
         self.fault: Fault | None = None
         self.fault_times: int | None = None
@@ -71,6 +74,13 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session {self.id} {len(self.own)}+{len(self.base)} scenarios, {self.journal!r}>"
+
+    @cached_property
+    def prompts(self) -> PromptCache:
+        """What the session's clients have had cached of their prompts."""
+        from fake_llm.prompt_cache import PromptCache  # noqa: PLC0415 - only some requests need it
+
+        return PromptCache()
 
     @property
     def scenarios(self) -> list[ScenarioState]:
@@ -100,7 +110,7 @@ class Session:
         self.fault = self.fault_times = None
         self.journal.clear()
         self.kept.clear()
-        self.prompts.clear()
+        self.__dict__.pop("prompts", None)
 
     def switch_fault(self, fault: Fault | None, times: int | None = None) -> None:
         """Give the next ``times`` requests (None: all) this fault before any scenario is asked."""
