@@ -22,7 +22,7 @@ def automatic_reply(turn: Turn, choice: int = 0) -> Reply:
     differ in their words. Where the client wants to see thoughts there are some.
     """
     reply = _said(turn, choice)
-    return replace(reply, reasoning=_thought(turn)) if turn.thinking == "shown" else reply
+    return replace(reply, reasoning=_thought(turn)) if turn.thinking in ("shown", "always") else reply
 
 
 def _said(turn: Turn, choice: int) -> Reply:
@@ -47,6 +47,11 @@ def with_words_of(script: Reply, words: Reply) -> Reply:
         refusal=words.refusal,
         reasoning=script.reasoning or words.reasoning,
     )
+
+
+def with_thought(reply: Reply, turn: Turn) -> Reply:
+    """``reply`` with something thought before it, where the turn has that before scripted words too."""
+    return replace(reply, reasoning=_thought(turn)) if turn.thinking == "always" and not reply.reasoning else reply
 
 
 def _to_prompt(turn: Turn, choice: int) -> Reply:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fake_llm.automatic import automatic_reply, with_words_of
+from fake_llm.automatic import automatic_reply, with_thought, with_words_of
 from fake_llm.dialects import KEEPING, LOCAL, NOTHING, STORING, Dialect, dialect, keeping, storing
 from fake_llm.dialects.wire import json_array, to_bytes
 from fake_llm.envelopes import DRESSING, Envelope, HeaderList, dressing, envelope
@@ -163,15 +163,19 @@ def _answered(
         if chosen.reply.delay_s:
             outcome.steps = plan_body(replace(chosen.reply, fault=None), outcome.raw)
     else:
-        outcome = _spoken(turn, chosen, speaks, stamp, provider=provider)
+        outcome = _spoken(turn, chosen, speaks, stamp, session, provider=provider)
     outcome.scenario, outcome.fault = chosen.name, fault.kind if fault else None
     return outcome
 
 
-def _spoken(turn: Turn, chosen: Selected, speaks: Dialect, stamp: Stamp, *, provider: str) -> Outcome:
+def _spoken(turn: Turn, chosen: Selected, speaks: Dialect, stamp: Stamp, session: Session, *, provider: str) -> Outcome:
     envelopes = envelope(provider)
     input_tokens = count_input(turn)
-    replies = [finish(_words(turn, chosen, n), turn, input_tokens) for n in range(turn.choices)]
+    replies = [finish(with_thought(_words(turn, chosen, n), turn), turn, input_tokens) for n in range(turn.choices)]
+    if turn.breakpoints:
+        found = session.prompts.look_up(turn.breakpoints, time.time())
+        if chosen.reply.usage is None:
+            replies = [replace(reply, usage=found.in_usage(reply.usage)) for reply in replies if reply.usage]
     reply = replies[0]
     headers: HeaderList = envelopes.headers(stamp)
     if turn.stream:

@@ -32,7 +32,10 @@ def finish(reply: Reply, turn: Turn, input_tokens: int) -> Reply:
         reply = replace(reply, finish="tool_calls")
     if reply.usage is None:
         thought = tokens.count(reply.reasoning)
-        reply = replace(reply, usage=Usage(input_tokens, thought + count_output(reply), reasoning_tokens=thought))
+        written = thought + count_output(reply)
+        if turn.max_tokens is not None:
+            written = min(written, turn.max_tokens)
+        reply = replace(reply, usage=Usage(input_tokens, written, reasoning_tokens=thought))
     return reply
 
 
