@@ -27,6 +27,7 @@ from fake_llm.dialects import (
     deployment,
     dialect,
     has_path,
+    is_azure,
     route,
 )
 from fake_llm.dialects.wire import to_bytes
@@ -130,7 +131,10 @@ class App:
         key = api_key(connection.headers) or _key_in_query(connection, found)
         session = self.sessions.get(session_of(connection.headers, from_path, key))
         entry = Entry(connection.method, path, time.time(), headers=connection.headers)
-        outcome, seen = await _outcome(connection, asked, found, key, session, path_model=deployment(rest))
+        azure = is_azure(rest)
+        outcome, seen = await _outcome(
+            connection, asked, found, key, session, path_model=deployment(rest), provider="azure" if azure else ""
+        )
         entry.dialect = _dialect_name(connection, found)
         outcome.note(entry, seen=seen)
         if found is not None and found.operation == "generate":
@@ -146,12 +150,18 @@ class App:
 
 
 async def _outcome(
-    connection: Connection, path: str, found: Route | None, key: str | None, session: Session, *, path_model: str | None
+    connection: Connection,
+    path: str,
+    found: Route | None,
+    key: str | None,
+    session: Session,
+    *,
+    path_model: str | None,
+    provider: str,
 ) -> tuple[Outcome, int]:
-    """What is answered at ``path``, and how many bytes the request had."""
+    """What is answered at ``path``, and how many bytes the request had; ``provider`` if the path says it."""
     stamp = new_stamp()
-    provider = _provider(connection, found)
-    envelopes = envelope(provider)
+    envelopes = envelope(provider or _provider(connection, found))
     try:
         body = await connection.body()
         if found is None:
@@ -159,16 +169,18 @@ async def _outcome(
         if key is None and not found.keyless:
             raise envelopes.missing_key()
         if path_model is not None and "api-version" not in dict(parse_qsl(connection.query)):
-            raise ProtocolError("Resource not found", status=404, code="404")
+            raise envelopes.not_found(connection.method, path)
         if found.operation == "generate":
             bound, sent = _bound(connection, found), connection.headers
-            answered = generate(found.dialect, session, sent, body, stamp, bound=bound, path_model=path_model)
+            answered = generate(
+                found.dialect, session, sent, body, stamp, bound=bound, path_model=path_model, provider=provider
+            )
             return answered, len(body)
         if found.operation == "kept":
-            return _about_kept(session, path, connection, body, stamp), len(body)
+            return _about_kept(session, path, connection, body, stamp, envelopes=envelopes), len(body)
         if found.operation == "local":
             return _about_local(session, path, connection, body), len(body)
-        raw = _looked_up(found, path, provider, connection, body)
+        raw = _looked_up(found, path, _provider(connection, found), connection, body)
     except BodyTooLarge:
         error = ProtocolError("The request is too large.", status=413)
         outcome = refused(error, envelopes, stamp)
@@ -180,13 +192,14 @@ async def _outcome(
     return Outcome(200, headers, [Write(raw)], raw=raw), len(body)
 
 
-def _about_kept(session: Session, path: str, connection: Connection, body: bytes, stamp: Stamp) -> Outcome:
-    from fake_llm.stored_responses import answer  # noqa: PLC0415 - as all dialects, when first asked
+def _about_kept(
+    session: Session, path: str, connection: Connection, body: bytes, stamp: Stamp, *, envelopes: Envelope
+) -> Outcome:
+    from fake_llm.stored import answer  # noqa: PLC0415 - as all dialects, when first asked
 
-    query = parse_qsl(connection.query)
-    return answer(
-        session.kept, connection.method, path.removeprefix("/v1/responses/"), dict(query), body=body, stamp=stamp
-    )
+    query = dict(parse_qsl(connection.query))
+    common = envelopes.headers(stamp)
+    return answer(session.kept, connection.method, path, query, body=body, stamp=stamp, common=common)
 
 
 def _about_local(session: Session, path: str, connection: Connection, body: bytes) -> Outcome:

@@ -12,10 +12,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fake_llm.automatic import automatic_reply, with_words_of
-from fake_llm.dialects import KEEPING, LOCAL, NOTHING, Dialect, dialect, keeping
+from fake_llm.automatic import automatic_reply, with_thought, with_words_of
+from fake_llm.dialects import KEEPING, LOCAL, NOTHING, STORING, Dialect, dialect, keeping, storing
 from fake_llm.dialects.wire import json_array, to_bytes
-from fake_llm.envelopes import Envelope, HeaderList, envelope
+from fake_llm.envelopes import DRESSING, Envelope, HeaderList, dressing, envelope
 from fake_llm.faults import Step, Write, is_in_reply, plan_body, plan_stream
 from fake_llm.finish import finish
 from fake_llm.journal import Entry
@@ -35,6 +35,7 @@ class Outcome:
     steps: Sequence[Step]
     turn: Turn | None = None
     reply: Reply | None = None
+    replies: Sequence[Reply] = ()
     raw: bytes = b""
     scenario: str | None = None
     fault: str | None = None
@@ -63,14 +64,16 @@ def generate(
     *,
     bound: Mapping[str, Json] = NOTHING,
     path_model: str | None = None,
+    provider: str = "",
 ) -> Outcome:
     """The outcome of a request to a model. Never raises for what a client or a scenario may do.
 
     ``bound`` is what the URL says of the request; it stands above the body. ``path_model``: the model that the path
-    names, for a body that names none.
+    names, for a body that names none. ``provider``: the one that serves the dialect, if it is not the dialect's own.
     """
     speaks = dialect(dialect_name)
-    envelopes = envelope(speaks.PROVIDER)
+    provider = provider or speaks.PROVIDER
+    envelopes = envelope(provider)
     keeps = dialect_name in KEEPING
     decoded: Json = None
     try:
@@ -85,10 +88,14 @@ def generate(
         outcome = refused(error, envelopes, stamp)
         outcome.body = decoded if decoded is not None else body.decode("utf-8", "replace")
         return outcome
-    outcome = _answered(turn, session, headers, speaks, stamp)
+    outcome = _answered(turn, session, headers, speaks, stamp, provider=provider)
     outcome.turn, outcome.body = turn, decoded
+    size = 1_000 + 3 * len(body) + len(outcome.raw)
+    if outcome.replies and dialect_name in STORING:
+        chat = storing(dialect_name).kept_chat(turn, outcome.replies, stamp, size)
+        if chat is not None:
+            session.kept.chats.add(chat)
     if keeps and outcome.reply is not None:
-        size = 1_000 + 3 * len(body) + len(outcome.raw)
         kept = keeping(dialect_name).kept_turn(turn, outcome.reply, stamp, session.kept, size)
         if kept is not None:
             kept.ready_at = time.time() + outcome.reply.delay_s if _is_background(turn) else 0.0
@@ -103,6 +110,16 @@ def refused(error: ProtocolError, envelopes: Envelope, stamp: Stamp, fault: Faul
     if fault is not None:
         headers = with_own(headers, fault.headers)
     return Outcome(error.status, headers, [Write(raw)], raw=raw, error=error.message)
+
+
+def sent(raw: bytes) -> Outcome:
+    """JSON as it is sent, without the provider's own headers."""
+    return Outcome(200, [JSON_TYPE, (b"content-length", b"%d" % len(raw))], [Write(raw)], raw=raw)
+
+
+def whole(value: Json) -> Outcome:
+    """As :func:`sent`, from a value."""
+    return sent(to_bytes(value))
 
 
 def decode(body: bytes) -> Json:
@@ -130,8 +147,10 @@ def with_own(headers: HeaderList, own: Mapping[str, str]) -> HeaderList:
     return [(name, value) for name, value in headers if name not in encoded] + list(encoded.items())
 
 
-def _answered(turn: Turn, session: Session, headers: Mapping[str, str], speaks: Dialect, stamp: Stamp) -> Outcome:
-    envelopes = envelope(speaks.PROVIDER)
+def _answered(
+    turn: Turn, session: Session, headers: Mapping[str, str], speaks: Dialect, stamp: Stamp, *, provider: str
+) -> Outcome:
+    envelopes = envelope(provider)
     switched = session.take_fault()
     chosen = session.select(turn, headers) if switched is None else Selected("fault switch", Reply(fault=switched))
     if chosen.name is None and not turn.computed:
@@ -144,19 +163,25 @@ def _answered(turn: Turn, session: Session, headers: Mapping[str, str], speaks: 
         if chosen.reply.delay_s:
             outcome.steps = plan_body(replace(chosen.reply, fault=None), outcome.raw)
     else:
-        outcome = _spoken(turn, chosen, speaks, stamp)
+        outcome = _spoken(turn, chosen, speaks, stamp, session, provider=provider)
     outcome.scenario, outcome.fault = chosen.name, fault.kind if fault else None
     return outcome
 
 
-def _spoken(turn: Turn, chosen: Selected, speaks: Dialect, stamp: Stamp) -> Outcome:
-    envelopes = envelope(speaks.PROVIDER)
+def _spoken(turn: Turn, chosen: Selected, speaks: Dialect, stamp: Stamp, session: Session, *, provider: str) -> Outcome:
+    envelopes = envelope(provider)
     input_tokens = count_input(turn)
-    replies = [finish(_words(turn, chosen, n), turn, input_tokens) for n in range(turn.choices)]
+    replies = [finish(with_thought(_words(turn, chosen, n), turn), turn, input_tokens) for n in range(turn.choices)]
+    if turn.breakpoints:
+        found = session.prompts.look_up(turn.breakpoints, time.time())
+        if chosen.reply.usage is None:
+            replies = [replace(reply, usage=found.in_usage(reply.usage)) for reply in replies if reply.usage]
     reply = replies[0]
     headers: HeaderList = envelopes.headers(stamp)
     if turn.stream:
         events = speaks.stream(turn, replies, stamp)
+        if provider in DRESSING:
+            events = dressing(provider).dressed_events(turn, events)
         error_event = None
         if reply.fault is not None and reply.fault.kind == "stream_error":
             error_event = _error_event(turn, reply.fault, speaks, stamp, len(events))
@@ -169,9 +194,11 @@ def _spoken(turn: Turn, chosen: Selected, speaks: Dialect, stamp: Stamp) -> Outc
         headers = [(b"content-type", stream_type), (b"cache-control", b"no-cache"), *headers]
     else:
         raw = speaks.render(turn, replies, stamp)
+        if provider in DRESSING:
+            raw = dressing(provider).dressed(turn, raw)
         steps = plan_body(replace(reply, delay_s=0.0) if _is_background(turn) else reply, raw)
         headers = [JSON_TYPE, (b"content-length", b"%d" % _announced(reply, raw, steps)), *headers]
-    return Outcome(200, with_own(headers, reply.headers), steps, reply=reply, raw=raw)
+    return Outcome(200, with_own(headers, reply.headers), steps, reply=reply, replies=replies, raw=raw)
 
 
 def _last_of_array(error_event: bytes, reply: Reply) -> bytes:

@@ -19,6 +19,10 @@ def finish(reply: Reply, turn: Turn, input_tokens: int) -> Reply:
     """
     if turn.computed:
         return reply if reply.usage is not None else replace(reply, usage=Usage(input_tokens))
+    if turn.thinking == "off" and reply.reasoning:
+        reply = replace(reply, reasoning="")
+    if reply.tool_calls and any(tool.custom for tool in turn.tools):
+        reply = replace(reply, tool_calls=_as_offered(reply.tool_calls, turn))
     scripted_finish = reply.finish != "stop"
     if turn.stop and not reply.tool_calls:
         reply = _stopped(reply, turn.stop)
@@ -28,7 +32,10 @@ def finish(reply: Reply, turn: Turn, input_tokens: int) -> Reply:
         reply = replace(reply, finish="tool_calls")
     if reply.usage is None:
         thought = tokens.count(reply.reasoning)
-        reply = replace(reply, usage=Usage(input_tokens, thought + count_output(reply), reasoning_tokens=thought))
+        written = thought + count_output(reply)
+        if turn.max_tokens is not None:
+            written = min(written, turn.max_tokens)
+        reply = replace(reply, usage=Usage(input_tokens, written, reasoning_tokens=thought))
     return reply
 
 
@@ -52,6 +59,12 @@ def cut_text(text: str, chunk_size: int | None) -> Sequence[str]:
     if chunk_size is None:
         return tokens.pieces(text)
     return [text[start : start + chunk_size] for start in range(0, len(text), chunk_size)]
+
+
+def _as_offered(calls: Sequence[ToolCall], turn: Turn) -> tuple[ToolCall, ...]:
+    """``calls`` with those of tools that take free text marked as such, which a scenario need not know."""
+    custom = {tool.name for tool in turn.tools if tool.custom}
+    return tuple(replace(call, custom=True) if call.name in custom else call for call in calls)
 
 
 def _call_tokens(call: ToolCall) -> int:

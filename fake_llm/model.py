@@ -14,6 +14,7 @@ Input = str | tuple[int, ...]
 """A text outside of any conversation, or the tokens of one."""
 
 Role = Literal["system", "user", "assistant", "tool"]
+Thinking = Literal["off", "hidden", "shown", "always"]
 FaultKind = Literal["status", "hang", "cut", "malformed", "empty", "stream_error"]
 
 
@@ -76,14 +77,28 @@ class OutputFormat:
     schema: Json = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Breakpoint:
+    """A place in the request up to which the client wants it cached, and its tokens up to there.
+
+    ``prefixes`` are the places that a hit is looked for at, this one first: keys of all that stands before, and tokens.
+    """
+
+    tokens: int
+    ttl_s: int
+    prefixes: tuple[tuple[bytes, int], ...]
+
+
 @dataclass(frozen=True)
 class Turn:
     """One request to a model, free of its dialect.
 
     ``raw`` is the request body as it was decoded, with what the path says beside it where a dialect has the model
-    there. ``sse`` False: a stream is sent as one JSON array and not as events. ``inputs``: the prompts of a
-    completion, or what is to be embedded or judged; ``messages`` then has them as one user message. ``computed``: the
-    answer has no words, so that only a scenario that names the dialect is meant.
+    there. ``sse`` False: a stream is sent as one JSON array and not as events. ``thinking``: whether the model thinks
+    at all, and whether the client is to see what; ``always``: it does so before scripted words too. ``inputs``: the
+    prompts of a completion, or what is to be embedded or judged; ``messages`` then has them as one user message.
+    ``computed``: the answer has no words, so that only a scenario that names the dialect is meant. ``input_tokens``:
+    the dialect's own count, where blocks that the messages do not hold cost tokens.
     """
 
     dialect: str
@@ -101,8 +116,11 @@ class Turn:
     seed: int | None = None
     top_logprobs: int | None = None
     include_usage: bool = False
+    thinking: Thinking = "hidden"
     inputs: tuple[Input, ...] = ()
     computed: bool = False
+    input_tokens: int | None = None
+    breakpoints: tuple[Breakpoint, ...] = ()
     raw: Mapping[str, Json] = field(default_factory=dict)
 
     @cached_property
@@ -208,8 +226,9 @@ class ServerTool:
 class Reply:
     """What the model answers. ``finish`` is neutral or the dialect's own word; ``chunks`` joined are ``text``.
 
-    ``reasoning`` is what the model thought before, as far as it may be read. ``chunk_delay_s`` None lets chunks that
-    are due at once leave in one write; 0 writes each by itself.
+    ``reasoning`` is what the model thought before; with ``reasoning_redacted`` the client is shown that there is some,
+    and cannot read it. ``chunk_delay_s`` None lets chunks that are due at once leave in one write; 0 writes each by
+    itself.
     """
 
     text: str = ""
@@ -225,6 +244,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     fault: Fault | None = None
     reasoning: str = ""
+    reasoning_redacted: bool = False
     server_tools: tuple[ServerTool, ...] = ()
     citations: tuple[Citation, ...] = ()
 

@@ -6,6 +6,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
@@ -16,6 +17,7 @@ from fake_llm.scenario import Scenario
 
 if TYPE_CHECKING:
     from fake_llm.local_models import LocalModels
+    from fake_llm.prompt_cache import PromptCache
 
 KEY_PREFIX = "sk-realstack-"
 DEFAULT_SESSION = "default"
@@ -55,7 +57,10 @@ class Selected:
 
 
 class Session:
-    """One test's scenarios, journal, kept turns and models. Not thread-safe: it belongs to the server's event loop."""
+    """One test's scenarios, journal, kept turns, cached prompts and models.
+
+    Not thread-safe: it belongs to the server's event loop.
+    """
 
     def __init__(self, session_id: str, base: Sequence[Scenario] = ()) -> None:
         self.id = session_id
@@ -63,7 +68,6 @@ class Session:
         self.base = [ScenarioState(scenario) for scenario in base]
         self.journal = Journal()
         self.kept = Kept()
-        self._local: LocalModels | None = None
         self.strict = False
         self.fault: Fault | None = None
         self.fault_times: int | None = None
@@ -72,14 +76,19 @@ class Session:
     def __repr__(self) -> str:
         return f"<Session {self.id} {len(self.own)}+{len(self.base)} scenarios, {self.journal!r}>"
 
-    @property
-    def local(self) -> LocalModels:
-        """The models of this session's Ollama, made when they are first asked for."""
-        if self._local is None:
-            from fake_llm.local_models import LocalModels  # noqa: PLC0415 - few sessions need them
+    @cached_property
+    def prompts(self) -> PromptCache:
+        """What the session's clients have had cached of their prompts."""
+        from fake_llm.prompt_cache import PromptCache  # noqa: PLC0415 - only some requests need it
 
-            self._local = LocalModels()
-        return self._local
+        return PromptCache()
+
+    @cached_property
+    def local(self) -> LocalModels:
+        """The models of this session's Ollama."""
+        from fake_llm.local_models import LocalModels  # noqa: PLC0415 - few sessions need them
+
+        return LocalModels()
 
     @property
     def scenarios(self) -> list[ScenarioState]:
@@ -109,7 +118,8 @@ class Session:
         self.fault = self.fault_times = None
         self.journal.clear()
         self.kept.clear()
-        self._local = None
+        self.__dict__.pop("local", None)
+        self.__dict__.pop("prompts", None)
 
     def switch_fault(self, fault: Fault | None, times: int | None = None) -> None:
         """Give the next ``times`` requests (None: all) this fault before any scenario is asked."""

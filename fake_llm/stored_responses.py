@@ -6,40 +6,58 @@ import json
 import time
 from collections.abc import Mapping
 
-from fake_llm.dialects.openai.refusals import Range, check_number, invalid, wrong_type, wrong_value
-from fake_llm.dialects.openai_responses.request import turn_of
-from fake_llm.dialects.openai_responses.response import begun, output_items, rendered, settings, status_of
+from fake_llm.dialects.openai.pages import number, page, truth
+from fake_llm.dialects.openai.refusals import invalid
+from fake_llm.dialects.openai_responses.compaction import compaction_item, shortened
+from fake_llm.dialects.openai_responses.items import listed, resolved
+from fake_llm.dialects.openai_responses.output import find_item, output_items, status_of
+from fake_llm.dialects.openai_responses.request import check_model, earlier_of, items_of, turn_of
+from fake_llm.dialects.openai_responses.response import begun, rendered, settings, shown_usage
 from fake_llm.dialects.openai_responses.stream import stream
-from fake_llm.dialects.wire import EVENT_STREAM, to_bytes
-from fake_llm.envelopes.openai import headers as common_headers
-from fake_llm.exchange import JSON_TYPE, Outcome, decode
+from fake_llm.dialects.wire import EVENT_STREAM
+from fake_llm.exchange import Outcome, decode, sent, whole
 from fake_llm.faults import Pause, Write
 from fake_llm.kept import Kept, KeptTurn
-from fake_llm.model import Json, ProtocolError, Stamp
-from fake_llm.tokens import count_input
-
-PAGE = Range("integer", 1, 100)
+from fake_llm.model import Json, ProtocolError, Stamp, Usage
+from fake_llm.tokens import count_input, count_messages
 
 
 def answer(kept: Kept, method: str, rest: str, query: Mapping[str, str], *, body: bytes, stamp: Stamp) -> Outcome:
-    """The answer to ``method`` at ``rest``, which is the path below ``/v1/responses/``.
-
-    :raises ProtocolError: OpenAI refuses the request.
-    """
-    if rest == "input_tokens" and method == "POST":
-        return _json(_input_tokens(kept, body), stamp)
+    """As :meth:`fake_llm.stored.Area.answer`."""
+    if method == "POST" and rest in ("input_tokens", "compact"):
+        asked = decode(body or b"{}")
+        return whole(_input_tokens(kept, asked) if rest == "input_tokens" else compacted(kept, asked, stamp))
     response_id, _, aspect = rest.partition("/")
     found = _found(kept, response_id)
     if aspect == "cancel":
         _cancel(found)
     if aspect == "input_items":
-        return _json(to_bytes(input_items(found, query)), stamp)
+        return whole(page(_all_items(found), query, order="desc"))
     if method == "DELETE":
         kept.drop(response_id)
-        return _json(to_bytes({"id": response_id, "object": "response", "deleted": True}), stamp)
-    if _truth(query, "stream"):
-        return _replayed(found, query, stamp)
-    return _json(shown(found), stamp)
+        return whole({"id": response_id, "object": "response", "deleted": True})
+    return _replayed(found, query) if truth(query, "stream") else sent(shown(found))
+
+
+def compacted(kept: Kept, asked: Mapping[str, Json], stamp: Stamp) -> Json:
+    """What the user said, and an item that stands for the whole conversation.
+
+    :raises ProtocolError: OpenAI refuses the request.
+    """
+    check_model(asked)
+    turn = turn_of({**asked, "input": asked.get("input") or ""}, kept)
+    own = resolved(items_of({"input": asked.get("input") or ""}), lambda item_id: find_item(kept, item_id))
+    earlier = earlier_of(asked, kept)
+    items = [*(_with_output(earlier) if earlier is not None else ()), *listed(own, stamp.id)]
+    said = [shortened(message) for message in turn.messages[1 if asked.get("instructions") else 0 :]]
+    usage = Usage(count_input(turn), count_messages(said))
+    return {
+        "id": f"resp_{stamp.id}",
+        "object": "response.compaction",
+        "created_at": stamp.created,
+        "output": [*(item for item in items if item.get("role") == "user"), compaction_item(said, stamp)],
+        "usage": json.loads(shown_usage(usage)),
+    }
 
 
 def shown(found: KeptTurn) -> bytes:
@@ -48,35 +66,6 @@ def shown(found: KeptTurn) -> bytes:
     if status is None:
         return rendered(found.turn, found.reply, found.stamp).encode("ascii")
     return begun(found.stamp, settings(found.turn), status).encode("ascii")
-
-
-def input_items(found: KeptTurn, query: Mapping[str, str]) -> Json:
-    """A page of what the response was made from: its own input, before it the turns that it went on from.
-
-    :raises ProtocolError: the query asks for no page.
-    """
-    order = query.get("order", "desc")
-    if order not in ("asc", "desc"):
-        wrong_value("order", order, ("asc", "desc"))
-    limit = _number(query, "limit", 20)
-    check_number("limit", limit, PAGE)
-    items = _all_items(found)
-    if order == "desc":
-        items.reverse()
-    after = query.get("after")
-    if after is not None:
-        places = [place for place, item in enumerate(items) if item["id"] == after]
-        if not places:
-            raise ProtocolError(f"Item with id '{after}' not found.", status=404, param="after")
-        items = items[places[0] + 1 :]
-    page = items[:limit]
-    return {
-        "object": "list",
-        "data": page,
-        "first_id": page[0]["id"] if page else None,
-        "last_id": page[-1]["id"] if page else None,
-        "has_more": len(page) < len(items),
-    }
 
 
 def _found(kept: Kept, response_id: str) -> KeptTurn:
@@ -102,53 +91,35 @@ def _cancel(found: KeptTurn) -> None:
     found.cancelled = True
 
 
-def _replayed(found: KeptTurn, query: Mapping[str, str], stamp: Stamp) -> Outcome:
+def _replayed(found: KeptTurn, query: Mapping[str, str]) -> Outcome:
     """The stream's events after the one of the number ``starting_after``.
 
     The live service replays only what was made in the background and as a stream; here all that is kept can be.
     """
     events = stream(found.turn, [found.reply], found.stamp)
-    raw = b"".join(events[max(_number(query, "starting_after", -1) + 1, 0) :])
-    headers = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-cache"), *common_headers(stamp)]
+    raw = b"".join(events[max(number(query, "starting_after", -1) + 1, 0) :])
+    headers = [(b"content-type", EVENT_STREAM), (b"cache-control", b"no-cache")]
     left_s = found.ready_at - time.time()
     return Outcome(200, headers, [*([Pause(left_s)] if left_s > 0 else []), Write(raw)], raw=raw)
 
 
-def _input_tokens(kept: Kept, body: bytes) -> bytes:
-    asked = decode(body or b"{}")
+def _input_tokens(kept: Kept, asked: Mapping[str, Json]) -> Json:
     turn = turn_of({**asked, "input": asked.get("input") or ""}, kept)
-    return to_bytes({"object": "response.input_tokens", "input_tokens": count_input(turn)})
+    return {"object": "response.input_tokens", "input_tokens": count_input(turn)}
 
 
 def _all_items(found: KeptTurn) -> list[dict[str, Json]]:
-    turns = [found]
+    """What the response was made from: its own input, before it the turns that it went on from."""
+    return [*(_with_output(found.earlier) if found.earlier is not None else ()), *found.items]
+
+
+def _with_output(newest: KeptTurn) -> list[dict[str, Json]]:
+    """The items of a turn and of those before it, each with what was answered."""
+    turns = [newest]
     while turns[-1].earlier is not None:
         turns.append(turns[-1].earlier)
     items: list[dict[str, Json]] = []
     for turn in reversed(turns):
         items.extend(turn.items)
-        if turn is not found:
-            items.extend(json.loads(item) for item in output_items(turn.turn, turn.reply, turn.stamp))
+        items.extend(json.loads(item) for item in output_items(turn.turn, turn.reply, turn.stamp))
     return items
-
-
-def _json(raw: bytes, stamp: Stamp) -> Outcome:
-    headers = [JSON_TYPE, (b"content-length", b"%d" % len(raw)), *common_headers(stamp)]
-    return Outcome(200, headers, [Write(raw)], raw=raw)
-
-
-def _truth(query: Mapping[str, str], name: str) -> bool:
-    value = query.get(name, "false")
-    if value not in ("true", "false"):
-        wrong_type(name, "boolean", value)
-    return value == "true"
-
-
-def _number(query: Mapping[str, str], name: str, default: int) -> int:
-    value = query.get(name)
-    if value is None:
-        return default
-    try:
-        return int(value)
-    except ValueError:
-        wrong_type(name, "integer", value)

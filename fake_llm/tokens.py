@@ -61,13 +61,20 @@ def count_one(content: Input) -> int:
 
 def count_input(turn: Turn) -> int:
     """Tokens of the whole request: messages, tools and the schema asked for; or its inputs and nothing beside."""
+    if turn.input_tokens is not None:
+        return turn.input_tokens
     if turn.inputs:
         return sum(count_one(one) for one in turn.inputs)
-    total = TOKENS_PER_REPLY + sum(_message(message) for message in turn.messages)
-    total += sum(_tool(tool) for tool in turn.tools)
+    total = TOKENS_PER_REPLY + count_messages(turn.messages)
+    total += sum(count_tool(tool) for tool in turn.tools)
     if turn.output.kind == "json_schema":
-        total += _count_json(turn.output.schema)
+        total += count_json(turn.output.schema)
     return total
+
+
+def count_messages(messages: Sequence[Message]) -> int:
+    """Tokens of the messages."""
+    return sum(_message(message) for message in messages)
 
 
 @lru_cache(maxsize=512)
@@ -104,9 +111,11 @@ def _message(message: Message) -> int:
     return total
 
 
-def _tool(tool: Tool) -> int:
-    return TOKENS_PER_TOOL + count(tool.name) + count(tool.description) + _count_json(tool.schema)
+def count_tool(tool: Tool) -> int:
+    """How many tokens the definition of a tool is."""
+    return TOKENS_PER_TOOL + count(tool.name) + count(tool.description) + count_json(tool.schema)
 
 
-def _count_json(schema: object) -> int:
+def count_json(schema: object) -> int:
+    """How many tokens a JSON value is; none for nothing."""
     return count(json.dumps(schema, separators=(",", ":"), sort_keys=True, default=str)) if schema else 0

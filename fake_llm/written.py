@@ -181,6 +181,7 @@ class ReplyForm(Form):
     json_: Json = Field(None, alias="json", description="A JSON value, sent as text")
     template: str | None = Field(None, description="Text with {user}, {system}, {model}, {turn}, {tool_result}, …")
     reasoning: str = Field("", description="What the model thought first; seen where the client asked for it")
+    reasoning_redacted: bool = Field(False, description="It is there and may not be read, as some providers have it")
     server_tools: list[ServerToolForm] = Field(default_factory=list)
     citations: list[CitationForm] = Field(default_factory=list)
     tool_calls: list[ToolCallForm] = Field(default_factory=list)
@@ -302,6 +303,7 @@ def _answer(form: ReplyForm) -> plain.Answer:
     reply = Reply(
         text=text,
         reasoning=form.reasoning,
+        reasoning_redacted=form.reasoning_redacted,
         server_tools=tuple(ServerTool(**tool.model_dump()) for tool in form.server_tools),
         citations=tuple(Citation(**citation.model_dump()) for citation in form.citations),
         tool_calls=tuple(_tool_call(call) for call in form.tool_calls),

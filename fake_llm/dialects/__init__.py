@@ -14,7 +14,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, cast
 
-from fake_llm.kept import Kept, KeptTurn
+from fake_llm.kept import Kept, KeptChat, KeptTurn
 from fake_llm.model import Json, ProtocolError, Reply, Stamp, Turn
 
 DIALECTS = {
@@ -22,6 +22,7 @@ DIALECTS = {
     "openai_responses": "fake_llm.dialects.openai_responses",
     "anthropic": "fake_llm.dialects.anthropic",
     "gemini": "fake_llm.dialects.gemini",
+    "gemini_interactions": "fake_llm.dialects.gemini_interactions",
     "openai_completions": "fake_llm.dialects.openai_completions",
     "ollama": "fake_llm.dialects.ollama.chat",
     "ollama_generate": "fake_llm.dialects.ollama.generate",
@@ -30,6 +31,7 @@ COMPUTED = {
     "openai_embeddings": "fake_llm.dialects.openai_embeddings",
     "openai_moderations": "fake_llm.dialects.openai_moderations",
     "ollama_embeddings": "fake_llm.dialects.ollama.embeddings",
+    "gemini_embeddings": "fake_llm.dialects.gemini_embeddings",
 }
 """Dialects whose answers are computed from the request and have no words: ``parse`` sets ``computed``, and as such
 a turn never streams, they have no ``stream``, ``stream_error`` and ``STREAM_TYPE``."""
@@ -93,8 +95,18 @@ class KeepingDialect(Dialect, Protocol):
         ...
 
 
-KEEPING = frozenset({"openai_responses"})
+class StoringDialect(Protocol):
+    """The module of a dialect whose answers a client may have stored, to look them up later."""
+
+    def kept_chat(self, turn: Turn, replies: Sequence[Reply], stamp: Stamp, size: int) -> KeptChat | None:
+        """What is to be kept of a turn that was answered, None for nothing; ``size`` is in bytes."""
+        ...
+
+
+KEEPING = frozenset({"openai_responses", "gemini_interactions"})
 """The dialects that are :class:`KeepingDialect`."""
+STORING = frozenset({"openai_chat"})
+"""The dialects that are :class:`StoringDialect`."""
 LOCAL = frozenset({"ollama", "ollama_generate", "ollama_embeddings"})
 """The dialects of a server that loads and deletes models: a session's ``local`` says which there are."""
 
@@ -117,6 +129,9 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "/v1/chat/completions"): Route("generate", "openai_chat"),
     ("POST", "/v1/responses"): Route("generate", "openai_responses"),
     ("POST", "/v1/responses/input_tokens"): Route("kept", "openai_responses"),
+    ("POST", "/v1/responses/compact"): Route("kept", "openai_responses"),
+    ("POST", "/v1/conversations"): Route("kept", "openai_responses"),
+    ("GET", "/v1/chat/completions"): Route("kept", "openai_chat"),
     ("POST", "/v1/completions"): Route("generate", "openai_completions"),
     ("POST", "/v1/embeddings"): Route("generate", "openai_embeddings"),
     ("POST", "/v1/moderations"): Route("generate", "openai_moderations"),
@@ -132,6 +147,9 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "/api/embeddings"): Route("generate", "ollama_embeddings", {"endpoint": "embeddings"}, keyless=True),
     ("POST", "/tokenize"): Route("tokens", "openai_chat", keyless=True),
     ("POST", "/detokenize"): Route("tokens", "openai_chat", keyless=True),
+    ("POST", "/v1/interactions"): Route("generate", "gemini_interactions"),
+    ("POST", "/v1/models/*:embedContent"): Route("generate", "gemini_embeddings", {"batch": False}),
+    ("POST", "/v1/models/*:batchEmbedContents"): Route("generate", "gemini_embeddings", {"batch": True}),
 }
 """Paths as they are after :func:`canonical_path`; ``*`` is a model, and its ``/v1`` any of ``VERSIONS``."""
 
@@ -141,16 +159,23 @@ VERSIONS = ("v1", "v1beta", "v1alpha")
 _SLASHES = re.compile(r"//+")
 _REPEATED = tuple(f"/{outer}/{inner}/" for outer in VERSIONS for inner in VERSIONS)
 _OF_MODEL = re.compile(rf"/({'|'.join(VERSIONS)})/models(?:/(.+?)(:[a-z][A-Za-z]*)?)?")
-_KEPT_RESPONSE = re.compile(r"/v1/responses/[^/]+(/cancel|/input_items)?")
-_KEPT_METHODS: dict[str | None, tuple[str, ...]] = {
-    None: ("GET", "DELETE"),
-    "/cancel": ("POST",),
-    "/input_items": ("GET",),
+_KEPT_AREAS = {"responses": "openai_responses", "conversations": "openai_responses", "chat/completions": "openai_chat"}
+_KEPT = re.compile(rf"/v1/({'|'.join(_KEPT_AREAS)})/[^/]+(/cancel|/input_items|/messages|/items|/items/[^/]+)?")
+_KEPT_METHODS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("responses", ""): ("GET", "DELETE"),
+    ("responses", "/cancel"): ("POST",),
+    ("responses", "/input_items"): ("GET",),
+    ("conversations", ""): ("GET", "POST", "DELETE"),
+    ("conversations", "/items"): ("GET", "POST"),
+    ("conversations", "/items/*"): ("GET", "DELETE"),
+    ("chat/completions", ""): ("GET", "POST", "DELETE"),
+    ("chat/completions", "/messages"): ("GET",),
 }
 _OLLAMA = re.compile(
     r"/api/(?:chat|generate|embed|embeddings|tags|ps|show|version|pull|push|create|copy|delete|blobs/[^/]+)"
 )
 _MANAGEMENT = Route("local", "ollama", keyless=True)
+_INTERACTION = re.compile(rf"/(?:{'|'.join(VERSIONS)})/interactions(?:/[^/]+(/cancel)?)?")
 _AZURE = re.compile(r"/openai/(?:deployments/(?P<deployment>[^/]+)/)?")
 
 
@@ -170,6 +195,11 @@ def keeping(name: str) -> KeepingDialect:
     return cast("KeepingDialect", dialect(name))
 
 
+def storing(name: str) -> StoringDialect:
+    """The module of the dialect, which is one of ``STORING``."""
+    return cast("StoringDialect", dialect(name))
+
+
 def canonical_path(path: str) -> str:
     """``path`` as the routes know it: single slashes, none at the end, one version in front.
 
@@ -186,7 +216,7 @@ def canonical_path(path: str) -> str:
         versioned = "/v1" + path
         if versioned == "/v1/models" or versioned.startswith("/v1/models/") or ("POST", versioned) in ROUTES:
             return versioned
-        if _KEPT_RESPONSE.fullmatch(versioned):
+        if _kept_methods(versioned) or _INTERACTION.fullmatch(versioned):
             return versioned
     return path
 
@@ -197,10 +227,20 @@ def deployment(path: str) -> str | None:
     return azure["deployment"] if azure else None
 
 
+def is_azure(path: str) -> bool:
+    """Whether the path is one of Azure's."""
+    return _AZURE.match("/" + _SLASHES.sub("/", path).strip("/")) is not None
+
+
 def route(method: str, path: str) -> Route | None:
     """What serves ``method`` at the canonical ``path``, or None."""
-    found = ROUTES.get((method, path)) or _route_of_model(method, path) or _route_of_kept(method, path)
-    return found or (_MANAGEMENT if _OLLAMA.fullmatch(path) else None)
+    return (
+        ROUTES.get((method, path))
+        or _route_of_model(method, path)
+        or _route_of_kept(method, path)
+        or _route_of_interaction(method, path)
+        or (_MANAGEMENT if _OLLAMA.fullmatch(path) else None)
+    )
 
 
 def _route_of_model(method: str, path: str) -> Route | None:
@@ -216,8 +256,28 @@ def _route_of_model(method: str, path: str) -> Route | None:
 
 
 def _route_of_kept(method: str, path: str) -> Route | None:
-    kept = _KEPT_RESPONSE.fullmatch(path)
-    return Route("kept", "openai_responses") if kept and method in _KEPT_METHODS[kept[1]] else None
+    if method not in _kept_methods(path):
+        return None
+    return Route("kept", next(name for area, name in _KEPT_AREAS.items() if path.startswith(f"/v1/{area}/")))
+
+
+def _kept_methods(path: str) -> tuple[str, ...]:
+    """The methods by which a thing that is kept, or an aspect of it, may be asked for."""
+    kept = _KEPT.fullmatch(path)
+    if kept is None:
+        return ()
+    area, aspect = kept.groups(default="")
+    return _KEPT_METHODS.get((area, "/items/*" if aspect.startswith("/items/") else aspect), ())
+
+
+def _route_of_interaction(method: str, path: str) -> Route | None:
+    at = _INTERACTION.fullmatch(path)
+    if at is None:
+        return None
+    if path.endswith("/interactions"):
+        return ROUTES["POST", "/v1/interactions"] if method == "POST" else None
+    allowed = ("POST",) if at[1] else ("GET", "DELETE")
+    return Route("kept", "gemini_interactions") if method in allowed else None
 
 
 def has_path(path: str) -> bool:
@@ -225,5 +285,6 @@ def has_path(path: str) -> bool:
     return (
         any(known == path for _, known in ROUTES)
         or (path.startswith("/v1/models/") and ":" not in path)
-        or _KEPT_RESPONSE.fullmatch(path) is not None
+        or bool(_kept_methods(path))
+        or _INTERACTION.fullmatch(path) is not None
     )

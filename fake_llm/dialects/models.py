@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fake_llm.dialects import anthropic_models
 from fake_llm.model import Json, ProtocolError
 
 CREATED = 1_767_225_600
-CREATED_AT = "2026-01-01T00:00:00Z"
 
 LISTED = {
     "openai": ("gpt-6.2-sol", "gpt-6-luna", "gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-4.1", "gpt-4o", "gpt-4o-mini",
@@ -31,25 +31,14 @@ FAMILIES = {
 def listing(provider: str, query: Mapping[str, str]) -> Json:
     """The list of models: OpenAI's whole, Anthropic's by ``limit``, ``after_id`` and ``before_id``, Gemini's by pages.
 
-    :raises ProtocolError: Gemini was asked for a page that there is none of.
+    :raises ProtocolError: the page that was asked for cannot be.
     """
     ids = list(LISTED[provider])
     if provider == "openai":
         return {"object": "list", "data": [_openai(one) for one in ids]}
     if provider == "gemini":
         return _gemini_page(ids, query)
-    limit = int(query["limit"]) if query.get("limit", "").isdigit() else 20
-    if query.get("after_id") in ids:
-        ids = ids[ids.index(query["after_id"]) + 1 :]
-    elif query.get("before_id") in ids:
-        ids = ids[: ids.index(query["before_id"])]
-    page = ids[: max(limit, 1)]
-    return {
-        "data": [_anthropic(one) for one in page],
-        "has_more": len(page) < len(ids),
-        "first_id": page[0] if page else None,
-        "last_id": page[-1] if page else None,
-    }
+    return anthropic_models.page(ids, query)
 
 
 def model(provider: str, model_id: str) -> Json:
@@ -75,21 +64,6 @@ def _openai(model_id: str) -> Json:
     return {"id": model_id, "object": "model", "created": CREATED, "owned_by": "openai"}
 
 
-def _anthropic(model_id: str) -> Json:
-    words = model_id.removeprefix("claude-").split("-")
-    name = " ".join(word.capitalize() for word in words if not word.isdigit())
-    version = ".".join(word for word in words if word.isdigit() and len(word) < 3)
-    return {
-        "type": "model",
-        "id": model_id,
-        "display_name": f"Claude {name} {version}".strip(),
-        "created_at": CREATED_AT,
-        "lifecycle": "active",
-        "max_input_tokens": 200_000,
-        "max_tokens": 64_000,
-    }
-
-
 def _gemini_page(ids: list[str], query: Mapping[str, str]) -> Json:
     """A page; its token is the place where the next one begins."""
     size, token = query.get("pageSize", ""), query.get("pageToken", "") or "0"
@@ -111,9 +85,11 @@ def _gemini(model_id: str) -> Json:
         "description": "A model of the fake LLM.",
         "inputTokenLimit": 2_048 if embeds else 1_048_576,
         "outputTokenLimit": 1 if embeds else 65_536,
-        "supportedGenerationMethods": ["embedContent"] if embeds else ["generateContent", "countTokens"],
+        "supportedGenerationMethods": ["embedContent", "countTextTokens", "countTokens"]
+        if embeds
+        else ["generateContent", "countTokens"],
         **({} if embeds else {"temperature": 1, "topP": 0.95, "topK": 64, "maxTemperature": 2, "thinking": True}),
     }
 
 
-_FORMS = {"openai": _openai, "anthropic": _anthropic, "gemini": _gemini}
+_FORMS = {"openai": _openai, "anthropic": anthropic_models.model, "gemini": _gemini}

@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from zlib import crc32
 
-from fake_llm.dialects.openai.refusals import missing, wrong_type, wrong_value
+from fake_llm.dialects.openai.parts import Reader, read_content, text_reader
+from fake_llm.dialects.openai.refusals import missing, wrong_type
 from fake_llm.dialects.openai_inputs import inputs_of, not_valid
 from fake_llm.dialects.wire import to_bytes
 from fake_llm.model import Json, Message, Reply, Stamp, Turn
@@ -64,7 +65,7 @@ def parse(body: Mapping[str, Json], headers: Mapping[str, str]) -> Turn:
     if written is None:
         missing("input")
     if isinstance(written, list) and written and isinstance(written[0], Mapping):
-        text, images = _parts(written)
+        text, images = read_content(written, "input", _READERS)
         texts: tuple[str, ...] = (text,)
     else:
         images, texts = 0, tuple(one for one in inputs_of(written, "input", empty=True) if isinstance(one, str))
@@ -82,26 +83,13 @@ def render(turn: Turn, replies: Sequence[Reply], stamp: Stamp) -> bytes:
     return to_bytes({"id": f"modr-{stamp.id}", "model": turn.model, "results": results})
 
 
-def _parts(written: Sequence[Json]) -> tuple[str, int]:
-    texts: list[str] = []
-    images = 0
-    for place, part in enumerate(written):
-        where = f"input[{place}]"
-        if not isinstance(part, Mapping):
-            wrong_type(where, "object", part)
-        kind = part.get("type")
-        if kind == "text":
-            if not isinstance(part.get("text"), str):
-                missing(f"{where}.text")
-            texts.append(part["text"])
-        elif kind == "image_url":
-            image = part.get("image_url")
-            if not isinstance(image, Mapping) or not isinstance(image.get("url"), str):
-                missing(f"{where}.image_url.url")
-            images += 1
-        else:
-            wrong_value(f"{where}.type", kind, ("text", "image_url"))
-    return "\n".join(texts), images
+def _image(part: Mapping[str, Json], param: str) -> None:
+    image = part.get("image_url")
+    if not isinstance(image, Mapping) or not isinstance(image.get("url"), str):
+        missing(f"{param}.image_url.url")
+
+
+_READERS: dict[str, Reader] = {"text": text_reader("text"), "image_url": _image}
 
 
 def _scripted(text: str) -> dict[str, float] | None:

@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Protocol, cast
 
-from fake_llm.model import Fault, ProtocolError, Stamp
+from fake_llm.model import Fault, ProtocolError, Stamp, Turn
 
 PROVIDERS = {
     "openai": "fake_llm.envelopes.openai",
+    "azure": "fake_llm.envelopes.azure",
     "anthropic": "fake_llm.envelopes.anthropic",
     "gemini": "fake_llm.envelopes.gemini",
     "ollama": "fake_llm.envelopes.ollama",
@@ -53,10 +54,31 @@ class Envelope(Protocol):
         ...
 
 
+class Dressing(Protocol):
+    """The module of a provider that serves another one's dialect, and adds to its answers. Pure as well."""
+
+    def dressed(self, turn: Turn, raw: bytes) -> bytes:
+        """A whole answer with what the provider adds."""
+        ...
+
+    def dressed_events(self, turn: Turn, events: Sequence[bytes]) -> list[bytes]:
+        """A stream with what the provider adds."""
+        ...
+
+
+DRESSING = frozenset({"azure"})
+"""The providers that are :class:`Dressing`."""
+
+
 @cache
 def envelope(provider: str) -> Envelope:
     """The envelope of ``provider``."""
     return cast("Envelope", import_module(PROVIDERS[provider]))
+
+
+def dressing(provider: str) -> Dressing:
+    """The module of ``provider``, which is one of ``DRESSING``."""
+    return cast("Dressing", envelope(provider))
 
 
 def provider_of(headers: Mapping[str, str], query: str = "") -> str:

@@ -28,22 +28,31 @@ _ERRORS: dict[int, tuple[str, str]] = {
 }
 
 
+_PASSING = frozenset({408, 409, 429})
+_ALWAYS = frozenset({404, 413})
+"""Statuses that have their own type, whoever raised them."""
+
+
 def headers(stamp: Stamp) -> HeaderList:
     """Request id, organization, rate limits (whose resets are instants, not durations)."""
     return _headers(stamp, exhausted=False, wait_s=0)
 
 
 def error_headers(status: int, stamp: Stamp, fault: Fault | None = None) -> HeaderList:
-    """As :func:`headers`; a 429 has used up its limit and says when to come back."""
+    """As :func:`headers`, and whether to ask again; a 429 has used up its limit and says when to come back."""
+    should_retry = (b"x-should-retry", b"true" if status >= 500 or status in _PASSING else b"false")
     if fault is None:
-        return headers(stamp)
+        return [*headers(stamp), should_retry]
     found = _headers(stamp, exhausted=status == 429, wait_s=retry_after_s(fault) or 0)
-    return [*found, *retry_headers(fault)]
+    return [*found, should_retry, *retry_headers(fault)]
 
 
 def error_object(error: ProtocolError, stamp: Stamp) -> Mapping[str, object]:
     """``{"type": "error", "error": {type, message}, "request_id"}``; a code becomes ``details.error_code``."""
-    inner: dict[str, object] = {"type": error.type, "message": error.message}
+    kind = error.type
+    if error.status in _ALWAYS and kind == "invalid_request_error":
+        kind = _ERRORS[error.status][0]
+    inner: dict[str, object] = {"type": kind, "message": error.message}
     if error.code is not None:
         inner["details"] = {"error_code": error.code}
     return {"type": "error", "error": inner, "request_id": f"req_{stamp.id}"}

@@ -12,6 +12,7 @@ INVALID_KEY = "API_KEY_INVALID"
 
 _RPC = "type.googleapis.com/google.rpc."
 _SERVICE = "generativelanguage.googleapis.com"
+_QUOTAS = "https://ai.google.dev/gemini-api/docs/rate-limits"
 
 _ERRORS: dict[int, tuple[str, str]] = {
     400: ("INVALID_ARGUMENT", "Request contains an invalid argument."),
@@ -54,11 +55,13 @@ def error_headers(status: int, stamp: Stamp, fault: Fault | None = None) -> Head
 
 def error_object(error: ProtocolError, stamp: Stamp) -> Mapping[str, object]:
     """``{"error": {code, message, status, details?}}``."""
-    inner: dict[str, object] = {"code": error.status, "message": error.message, "status": _status_name(error)}
+    inner: dict[str, object] = {"code": error.status, "message": error.message, "status": status_name(error)}
     details = [*error.details] if isinstance(error, DetailedError) else []
     if error.code is not None:
         details.append({"@type": _RPC + "ErrorInfo", "reason": error.code, "domain": "googleapis.com",
                         "metadata": {"service": _SERVICE}})  # fmt: skip
+        if error.code == INVALID_KEY:
+            details.append({"@type": _RPC + "LocalizedMessage", "locale": "en-US", "message": error.message})
     if error.param is not None:
         violation = {"field": error.param, "description": error.message}
         details.append({"@type": _RPC + "BadRequest", "fieldViolations": [violation]})
@@ -98,7 +101,7 @@ def missing_key() -> ProtocolError:
     )
 
 
-def _status_name(error: ProtocolError) -> str:
+def status_name(error: ProtocolError) -> str:
     """The error's type where it is one of Google's upper-case names, else the name of its status."""
     return error.type if error.type.isupper() else _ERRORS.get(error.status, (_class_of(error.status), ""))[0]
 
@@ -114,7 +117,11 @@ def _quota_details(fault: Fault, model: str) -> Sequence[Mapping[str, Json]]:
         "quotaDimensions": {"location": "global", "model": model},
         "quotaValue": "10",
     }
-    details: list[Mapping[str, Json]] = [{"@type": _RPC + "QuotaFailure", "violations": [quota]}]
+    limits = {"description": "Learn more about Gemini API quotas", "url": _QUOTAS}
+    details: list[Mapping[str, Json]] = [
+        {"@type": _RPC + "QuotaFailure", "violations": [quota]},
+        {"@type": _RPC + "Help", "links": [limits]},
+    ]
     if (wait_s := retry_after_s(fault)) is not None:
         details.append({"@type": _RPC + "RetryInfo", "retryDelay": _duration(wait_s)})
     return details

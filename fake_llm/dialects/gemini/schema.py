@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fake_llm.dialects.gemini.fields import as_message, camel, invalid, repeated, snake, whole, wrong
+from fake_llm.dialects.google.fields import as_message, camel, invalid, repeated, snake, whole, wrong
 from fake_llm.model import Json
 
 MAX_DEPTH = 60
@@ -49,9 +49,26 @@ def json_schema(written: Json, at: str, depth: int = 0) -> dict[str, Json]:
             found[key] = value
     if (kind := _type(schema, at)) is not None:
         found["type"] = kind
+    _check_names(schema, found, at)
     if kind == "array" and "items" not in found:
         invalid(f"{at}.items", "missing field.")
     return _nullable(found) if schema.get("nullable") is True else found
+
+
+def _check_names(schema: Mapping[str, Json], found: dict[str, Json], at: str) -> None:
+    """Refuse names of properties that there are none of; put the properties into the order that is asked for."""
+    properties = found.get("properties")
+    for key in ("required", "propertyOrdering"):
+        for place, name in enumerate(repeated(schema, key)):
+            if not isinstance(name, str):
+                wrong(f"{at}.{snake(key)}[{place}]", "TYPE_STRING", name)
+            if properties is None or name not in properties:
+                invalid(f"{at}.{snake(key)}[{place}]", "property is not defined")
+    order = [name for name in repeated(schema, "propertyOrdering") if properties]
+    if properties and order:
+        found["properties"] = {name: properties[name] for name in dict.fromkeys([*order, *properties])}
+    if "enum" in found and not all(isinstance(word, str) for word in found["enum"]):
+        wrong(f"{at}.enum[0]", "TYPE_STRING", found["enum"])
 
 
 def _below(schema: Mapping[str, Json], key: str, value: Json, at: str, depth: int) -> Json:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from fake_llm.dialects.gemini.fields import as_message, camel, get, invalid, message, repeated, text, wrong
 from fake_llm.dialects.gemini.schema import json_schema
+from fake_llm.dialects.google.fields import as_message, camel, get, invalid, message, repeated, text, wrong
 from fake_llm.model import Json, ProtocolError, Tool, ToolChoice
 
 NO_ARGUMENTS: Mapping[str, Json] = {"type": "object", "properties": {}}
@@ -47,6 +47,10 @@ def tool_choice_of(body: Mapping[str, Json], functions: tuple[str, ...]) -> Tool
     for place, name in enumerate(allowed):
         if name not in functions:
             invalid(f"{at}.allowed_function_names[{place}]", f"no function is declared with the name {name!r}.")
+    if allowed and mode.upper() not in ("ANY", "VALIDATED"):
+        invalid(
+            f"{at}.allowed_function_names", "allowed_function_names is only allowed for the modes ANY and VALIDATED."
+        )
     if mode.upper() == "ANY":
         return ToolChoice("required", tuple(allowed) or functions, named=len(allowed) == 1)
     return ToolChoice("none" if mode.upper() == "NONE" else "auto", tuple(allowed))

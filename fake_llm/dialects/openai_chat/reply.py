@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 
+from fake_llm.dialects.openai.citations import cited, url_citation
 from fake_llm.dialects.openai.logprobs import token_logprobs
+from fake_llm.dialects.openai.parameters import served_by
+from fake_llm.dialects.openai_chat.checks import predicted
 from fake_llm.dialects.openai_chat.compatible import running_usage, wants_running_usage
 from fake_llm.dialects.wire import END_OF_CHAT, data, quoted, to_json
 from fake_llm.finish import cut_text, stream_pieces
@@ -27,8 +30,8 @@ def render(turn: Turn, replies: Sequence[Reply], stamp: Stamp) -> bytes:
     choices = ",".join([_choice(turn, reply, index, stamp) for index, reply in enumerate(replies)])
     return (
         f'{{"id":"chatcmpl-{stamp.id}","object":"chat.completion","created":{stamp.created},'
-        f'"model":{quoted(turn.model)},"choices":[{choices}],"usage":{_usage(_total(replies))},'
-        f'"service_tier":"default","system_fingerprint":"{FINGERPRINT}"}}'
+        f'"model":{quoted(turn.model)},"choices":[{choices}],"usage":{_usage(turn, replies)},'
+        f'"service_tier":"{served_by(turn.raw.get("service_tier"))}","system_fingerprint":"{FINGERPRINT}"}}'
     ).encode("ascii")
 
 
@@ -36,18 +39,21 @@ def stream(turn: Turn, replies: Sequence[Reply], stamp: Stamp) -> list[bytes]:
     """The chunks, those of several choices interleaved; the usage chunk if asked for; ``[DONE]``."""
     head = (
         f'{{"id":"chatcmpl-{stamp.id}","object":"chat.completion.chunk","created":{stamp.created},'
-        f'"model":{quoted(turn.model)},"service_tier":"default","system_fingerprint":"{FINGERPRINT}","choices":['
+        f'"model":{quoted(turn.model)},"service_tier":"{served_by(turn.raw.get("service_tier"))}",'
+        f'"system_fingerprint":"{FINGERPRINT}","choices":['
     )
     tail = '],"usage":null}' if turn.include_usage else "]}"
     by_choice = [_deltas(turn, reply, index, stamp) for index, reply in enumerate(replies)]
     choices = [choice for step in zip_longest(*by_choice) for choice in step if choice is not None]
     if turn.include_usage and wants_running_usage(turn.raw):
-        usages = map(_usage, running_usage(_total(replies), len(choices)))
-        events = [data(f'{head}{choice}],"usage":{usage}}}') for choice, usage in zip(choices, usages, strict=True)]
+        usages = running_usage(_total(replies), len(choices))
+        events = [
+            data(f'{head}{choice}],"usage":{_tokens(usage)}}}') for choice, usage in zip(choices, usages, strict=True)
+        ]
     else:
         events = [data(f"{head}{choice}{tail}") for choice in choices]
     if turn.include_usage:
-        events.append(data(f'{head}],"usage":{_usage(_total(replies))}}}'))
+        events.append(data(f'{head}],"usage":{_usage(turn, replies)}}}'))
     events.append(END_OF_CHAT)
     return events
 
@@ -59,9 +65,12 @@ def _choice(turn: Turn, reply: Reply, index: int, stamp: Stamp) -> str:
     refusal = "null" if reply.refusal is None else quoted(reply.refusal)
     calls = f",{_calls(turn, reply, index, stamp)}" if reply.tool_calls else ""
     logprobs = "null" if turn.top_logprobs is None else to_json(_logprobs(turn, reply))
+    noted = to_json(_annotations(reply)) if reply.citations else "[]"
+    thought = f',"reasoning_content":{quoted(reply.reasoning)}' if _shows_reasoning(turn, reply) else ""
     return (
         f'{{"index":{index},"message":{{"role":"assistant","content":{content},"refusal":{refusal},'
-        f'"annotations":[]{calls}}},"logprobs":{logprobs},"finish_reason":{quoted(_finish(turn, reply))}}}'
+        f'"annotations":{noted}{thought}{calls}}},"logprobs":{logprobs},'
+        f'"finish_reason":{quoted(_finish(turn, reply))}}}'
     )
 
 
@@ -93,10 +102,15 @@ def _deltas(turn: Turn, reply: Reply, index: int, stamp: Stamp) -> Iterator[str]
     silent = reply.refusal is not None or (reply.tool_calls and not reply.text)
     content = "null" if silent else '""'
     yield delta(f'{{"role":"assistant","content":{content},"refusal":null}}')
+    if _shows_reasoning(turn, reply):
+        for piece in cut_text(reply.reasoning, reply.chunk_size):
+            yield delta(f'{{"reasoning_content":{quoted(piece)}}}')
     key = "content" if reply.refusal is None else "refusal"
     for piece in stream_pieces(reply):
         shown = to_json(_logprob_list(turn, reply, [piece])) if turn.top_logprobs is not None else "null"
         yield delta(f'{{"{key}":{quoted(piece)}}}', shown)
+    if reply.citations and (noted := _annotations(reply)):
+        yield delta(f'{{"annotations":{to_json(noted)}}}')
     for place, call in enumerate(reply.tool_calls):
         for inner in _call_deltas(turn, reply, call, _call_id(call, index, place, stamp), place):
             yield delta(inner)
@@ -133,6 +147,20 @@ def _is_legacy(turn: Turn) -> bool:
     return bool(turn.raw.get("functions")) and not turn.raw.get("tools")
 
 
+def _annotations(reply: Reply) -> list[dict[str, Json]]:
+    """The pages that the text cites; a chat has no other sources."""
+    return [
+        {"type": "url_citation", "url_citation": url_citation(citation, start, end)}
+        for citation, start, end in cited(reply)
+        if citation.url
+    ]
+
+
+def _shows_reasoning(turn: Turn, reply: Reply) -> bool:
+    """OpenAI hides it; servers that are compatible with it show it, and have this parameter for it."""
+    return bool(reply.reasoning) and turn.raw.get("include_reasoning") is True
+
+
 def _logprobs(turn: Turn, reply: Reply) -> dict[str, Json]:
     return _logprob_list(turn, reply, cut_text(reply.refusal or reply.text, None))
 
@@ -153,11 +181,21 @@ def _total(replies: Sequence[Reply]) -> Usage:
     )
 
 
-def _usage(usage: Usage) -> str:
+def _usage(turn: Turn, replies: Sequence[Reply]) -> str:
+    return _tokens(_total(replies), _accepted(turn, replies[0]) if turn.raw.get("prediction") else 0)
+
+
+def _tokens(usage: Usage, accepted: int = 0) -> str:
     return (
         f'{{"prompt_tokens":{usage.input_tokens},"completion_tokens":{usage.output_tokens},'
         f'"total_tokens":{usage.input_tokens + usage.output_tokens},'
         f'"prompt_tokens_details":{{"cached_tokens":{usage.cached_tokens},"audio_tokens":0}},'
         f'"completion_tokens_details":{{"reasoning_tokens":{usage.reasoning_tokens},"audio_tokens":0,'
-        '"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}'
+        f'"accepted_prediction_tokens":{accepted},"rejected_prediction_tokens":0}}}}'
     )
+
+
+def _accepted(turn: Turn, reply: Reply) -> int:
+    """How many tokens the reply begins with that were predicted."""
+    pairs = zip(cut_text(reply.text, None), cut_text(predicted(turn.raw), None), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -14,14 +14,15 @@ from fake_llm.dialects.openai.refusals import (
     wrong_value,
 )
 from fake_llm.dialects.openai.strict import problem
-from fake_llm.dialects.openai_chat.checks import RULES
+from fake_llm.dialects.openai_chat.checks import check_parameters
 from fake_llm.dialects.openai_chat.compatible import guided_output
+from fake_llm.dialects.openai_chat.contents import contents
 from fake_llm.dialects.openai_chat.tools import tool_choice_of, tools_of
+from fake_llm.dialects.openai_inputs import model_of
 from fake_llm.model import (
     Json,
     Message,
     OutputFormat,
-    ProtocolError,
     Role,
     ToolCall,
     ToolResult,
@@ -43,8 +44,8 @@ def parse(body: Mapping[str, Json], headers: Mapping[str, str]) -> Turn:
 
     :raises ProtocolError: OpenAI refuses the request.
     """
-    model = _model(body)
-    RULES.check(body)
+    model = model_of(body)
+    check_parameters(body)
     messages = _messages(body)
     tools = tools_of(body)
     stream = bool(body.get("stream"))
@@ -65,15 +66,6 @@ def parse(body: Mapping[str, Json], headers: Mapping[str, str]) -> Turn:
         include_usage=includes_usage(body.get("stream_options"), stream=stream),
         raw=body,
     )
-
-
-def _model(body: Mapping[str, Json]) -> str:
-    model = body.get("model")
-    if model is None or model == "":
-        raise ProtocolError("you must provide a model parameter")
-    if not isinstance(model, str):
-        wrong_type("model", "string", model)
-    return model
 
 
 def _messages(body: Mapping[str, Json]) -> tuple[Message, ...]:
@@ -105,43 +97,13 @@ def _message(written: Json, param: str) -> Message:
     content = written.get("content")
     if content is None and role != "assistant":
         invalid(f"Invalid value for 'content': expected a string, got null. ({param}.content)", f"{param}.content")
-    text, attachments = _content(content, f"{param}.content")
+    text, attachments = ("", 0) if content is None else contents(content, param, role)
     if role in ("tool", "function"):
         call_id = written.get("tool_call_id" if role == "tool" else "name")
         if not isinstance(call_id, str):
             missing(f"{param}.{'tool_call_id' if role == 'tool' else 'name'}")
         return Message("tool", "", tool_results=(ToolResult(call_id, text),))
     return Message(ROLES[role], text, calls, attachments=attachments)
-
-
-def _content(content: Json, param: str) -> tuple[str, int]:
-    """The text of a message, and how many images, sounds and files it has beside it."""
-    if content is None:
-        return "", 0
-    if isinstance(content, str):
-        return content, 0
-    if not isinstance(content, list):
-        wrong_type(param, "one of a string or array of objects", content)
-    texts: list[str] = []
-    attachments = 0
-    for place, part in enumerate(content):
-        if not isinstance(part, Mapping):
-            wrong_type(f"{param}[{place}]", "object", part)
-        kind = part.get("type")
-        if kind in ("text", "refusal"):
-            text = part.get(kind)
-            if text is None:
-                missing(f"{param}[{place}].{kind}")
-            if not isinstance(text, str):
-                wrong_type(f"{param}[{place}].{kind}", "string", text)
-            texts.append(text)
-        elif kind in ("image_url", "input_audio", "file"):
-            if not isinstance(part.get(kind), Mapping):
-                missing(f"{param}[{place}].{kind}")
-            attachments += 1
-        else:
-            wrong_value(f"{param}[{place}].type", kind, ("text", "image_url", "input_audio", "refusal", "file"))
-    return "\n".join(texts), attachments
 
 
 def _calls(written: Mapping[str, Json], param: str) -> tuple[ToolCall, ...]:
@@ -244,7 +206,8 @@ def _json_schema(written: Json) -> Json:
 
 
 def _all_text(body: Mapping[str, Json]) -> str:
-    return " ".join(_content(message.get("content"), "messages")[0] for message in body["messages"])
+    written = [(message.get("content"), message["role"]) for message in body["messages"]]
+    return " ".join(contents(content, "messages", role)[0] for content, role in written if content is not None)
 
 
 def _max_tokens(body: Mapping[str, Json]) -> int | None:

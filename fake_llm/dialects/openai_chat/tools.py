@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fake_llm.dialects.openai.parts import below, required_text
 from fake_llm.dialects.openai.refusals import function_name, invalid, missing, wrong_type, wrong_value
 from fake_llm.dialects.openai.strict import problem
 from fake_llm.model import Json, Tool, ToolChoice
@@ -27,12 +28,29 @@ def _tool(written: Json, param: str) -> Tool:
         custom = written.get("custom")
         if not isinstance(custom, Mapping):
             missing(f"{param}.custom")
+        _check_format(custom.get("format"), f"{param}.custom.format")
         return Tool(function_name(custom, f"{param}.custom"), str(custom.get("description") or ""), custom=True)
     if kind != "function":
         wrong_value(f"{param}.type", kind, ("function", "custom"))
     if not isinstance(written.get("function"), Mapping):
         missing(f"{param}.function")
     return _function(written["function"], f"{param}.function")
+
+
+def _check_format(written: Json, param: str) -> None:
+    """A custom tool takes any text, or one that follows a grammar; the grammar itself is not followed."""
+    if written is None:
+        return
+    if not isinstance(written, Mapping):
+        wrong_type(param, "object", written)
+    kind = written.get("type")
+    if kind not in ("text", "grammar"):
+        wrong_value(f"{param}.type", kind, ("text", "grammar"))
+    if kind == "grammar":
+        grammar = below(written, "grammar", param)
+        required_text(grammar, "definition", f"{param}.grammar")
+        if required_text(grammar, "syntax", f"{param}.grammar") not in ("lark", "regex"):
+            wrong_value(f"{param}.grammar.syntax", grammar["syntax"], ("lark", "regex"))
 
 
 def _function(written: Json, param: str) -> Tool:
@@ -78,8 +96,7 @@ def _chosen(choice: Mapping[str, Json], tools: tuple[Tool, ...]) -> ToolChoice:
         allowed = choice.get("allowed_tools")
         if not isinstance(allowed, Mapping):
             missing("tool_choice.allowed_tools")
-        names = tuple(_named(one) for one in allowed.get("tools") or ())
-        result = ToolChoice("required" if allowed.get("mode") == "required" else "auto", names)
+        result = _allowed(allowed)
     elif kind in ("function", "custom"):
         result = ToolChoice("required", (_named(choice),), named=True)
     else:
@@ -89,6 +106,17 @@ def _chosen(choice: Mapping[str, Json], tools: tuple[Tool, ...]) -> ToolChoice:
         if name not in known:
             invalid(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
     return result
+
+
+def _allowed(allowed: Mapping[str, Json]) -> ToolChoice:
+    mode, tools = allowed.get("mode"), allowed.get("tools")
+    if mode is None:
+        missing("tool_choice.allowed_tools.mode")
+    if mode not in ("auto", "required"):
+        wrong_value("tool_choice.allowed_tools.mode", mode, ("auto", "required"))
+    if not isinstance(tools, list) or not tools:
+        missing("tool_choice.allowed_tools.tools")
+    return ToolChoice(mode, tuple(_named(one) for one in tools))
 
 
 def _named(choice: Json) -> str:

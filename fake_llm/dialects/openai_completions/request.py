@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fake_llm.dialects.openai.parameters import SAMPLING
 from fake_llm.dialects.openai.refusals import Range, Rules, includes_usage, stop_sequences
 from fake_llm.dialects.openai_inputs import as_message, inputs_of, model_of
 from fake_llm.model import Json, ProtocolError, Turn
@@ -13,15 +14,10 @@ DEFAULT_PROMPT = "<|endoftext|>"
 
 _RULES = Rules(
     numbers={
-        "temperature": Range("decimal", 0, 2),
-        "top_p": Range("decimal", 0, 1),
-        "frequency_penalty": Range("decimal", -2, 2),
-        "presence_penalty": Range("decimal", -2, 2),
-        "n": Range("integer", 1, 128),
+        **SAMPLING,
         "best_of": Range("integer", 0, 20),
         "logprobs": Range("integer", 0, 5),
         "max_tokens": Range("integer", 0),
-        "seed": Range("integer", -(2**63), 2**63),
     },
     simple={
         "echo": "boolean",

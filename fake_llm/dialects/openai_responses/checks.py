@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fake_llm.dialects.openai.refusals import Range, Rules, invalid, wrong_value
+from fake_llm.dialects.openai.metadata import metadata_of
+from fake_llm.dialects.openai.parameters import EFFORTS, TIERS, VERBOSITIES
+from fake_llm.dialects.openai.parts import required_text
+from fake_llm.dialects.openai.refusals import Range, Rules, invalid, wrong_type, wrong_value
 from fake_llm.model import Json, ProtocolError
 
 LOGPROBS = "message.output_text.logprobs"
@@ -19,8 +22,7 @@ _INCLUDABLE = (
     "reasoning.encrypted_content",
     LOGPROBS,
 )
-_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-_VERBOSITIES = ("low", "medium", "high")
+_SUMMARIES = ("auto", "concise", "detailed")
 
 _RULES = Rules(
     numbers={
@@ -51,7 +53,7 @@ _RULES = Rules(
     },
     enums={
         "truncation": ("auto", "disabled"),
-        "service_tier": ("auto", "default", "fast", "flex", "priority", "scale", "ultrafast"),
+        "service_tier": (*TIERS, "ultrafast"),
     },
 )
 
@@ -70,14 +72,32 @@ def check_parameters(body: Mapping[str, Json]) -> None:
     for place, wanted in enumerate(body.get("include") or ()):
         if wanted not in _INCLUDABLE:
             wrong_value(f"include[{place}]", wanted, _INCLUDABLE)
-    _check_word(body, "reasoning", "effort", _EFFORTS)
-    _check_word(body, "text", "verbosity", _VERBOSITIES)
+    _check_word(body, "reasoning", "effort", EFFORTS)
+    _check_word(body, "reasoning", "summary", _SUMMARIES)
+    _check_word(body, "text", "verbosity", VERBOSITIES)
     if body.get("background") and body.get("store") is False:
         invalid("Background responses must be stored: 'store' may not be false.", "background", "unsupported_parameter")
+    metadata_of(body.get("metadata"))
+    if body.get("prompt") is not None:
+        name = required_text(body["prompt"], "id", "prompt")
+        raise ProtocolError(f"Prompt with id '{name}' not found.", status=404, param="prompt")
+    _check_conversation(body)
+
+
+def _check_conversation(body: Mapping[str, Json]) -> None:
     conversation = body.get("conversation")
-    if conversation is not None:
-        name = conversation.get("id") if isinstance(conversation, Mapping) else conversation
-        raise ProtocolError(f"Conversation with id '{name}' not found.", status=404)
+    if conversation is None:
+        return
+    if isinstance(conversation, Mapping):
+        required_text(conversation, "id", "conversation")
+    elif not isinstance(conversation, str):
+        wrong_type("conversation", "one of a string or object", conversation)
+    if body.get("previous_response_id") is not None:
+        raise ProtocolError(
+            "Mutually exclusive parameters: 'previous_response_id', 'conversation'. Ensure you are only providing one "
+            "of: 'previous_response_id' or 'conversation'.",
+            code="mutually_exclusive_parameters",
+        )
 
 
 def _check_word(body: Mapping[str, Json], parameter: str, name: str, words: tuple[str, ...]) -> None:

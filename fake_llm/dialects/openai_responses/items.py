@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from fake_llm.dialects.openai.parts import (
+    Reader,
+    check_detail,
+    check_file,
+    check_image,
+    read_content,
+    read_sound,
+    required_text,
+    text_reader,
+)
 from fake_llm.dialects.openai.refusals import invalid, missing, wrong_type, wrong_value
+from fake_llm.dialects.openai_responses.compaction import replaced_by
+from fake_llm.dialects.openai_responses.sealed import opened
 from fake_llm.model import Json, Message, ProtocolError, Role, ToolCall, ToolResult
 
 ROLES: dict[str, Role] = {"assistant": "assistant", "system": "system", "developer": "system", "user": "user"}
@@ -23,6 +35,7 @@ TYPES = tuple(sorted((*CALLS, *OUTPUTS, *HOSTED, "item_reference", "message")))
 
 _SAID = ("output_text", "refusal")
 _SENT = ("input_text", "input_image", "input_file", "input_audio")
+_FILE_DETAILS = ("auto", "low", "high")
 _WITH_STATUS = ("function_call", *OUTPUTS, "custom_tool_call")
 _PREFIXES = {"message": "msg", "reasoning": "rs", "custom_tool_call": "ctc", "custom_tool_call_output": "ctco"}
 
@@ -36,15 +49,19 @@ def resolved(items: Sequence[Json], look_up: Callable[[str], Mapping[str, Json] 
             for place, item in enumerate(items)]  # fmt: skip
 
 
-def messages_of(items: Sequence[Json]) -> list[Message]:
+def messages_of(items: Sequence[Json], param: str = "input") -> list[Message]:
     """What ``items`` say. Neighbours that the model wrote in one go are one message, and so are their results.
+
+    A compaction stands for what it replaced, and for the items before it.
 
     :raises ProtocolError: OpenAI refuses an item.
     """
     messages: list[Message] = []
     for place, written in enumerate(items):
-        found = _message(written, f"input[{place}]")
+        found = _message(written, f"{param}[{place}]")
         if found is None:
+            if written["type"] == "compaction":
+                messages = replaced_by(written, messages)
             continue
         last = messages[-1] if messages else None
         if last is not None and last.role == found.role and found.role in ("assistant", "tool"):
@@ -85,7 +102,7 @@ def _is_reference(item: Json) -> bool:
 def _referred(
     reference: Mapping[str, Json], param: str, look_up: Callable[[str], Mapping[str, Json] | None]
 ) -> Mapping[str, Json]:
-    item_id = _required(reference, "id", param)
+    item_id = required_text(reference, "id", param)
     found = look_up(item_id)
     if found is None:
         raise ProtocolError(f"Item with id '{item_id}' not found.", status=404, param="input")
@@ -101,18 +118,31 @@ def _message(written: Json, param: str) -> Message | None:
     if not isinstance(kind, str):
         wrong_value(param, "", TYPES)
     if kind in CALLS:
-        name, call_id = _required(written, "name", param), _required(written, "call_id", param)
-        arguments = _required(written, CALLS[kind], param)
+        name, call_id = required_text(written, "name", param), required_text(written, "call_id", param)
+        arguments = required_text(written, CALLS[kind], param)
         return Message("assistant", tool_calls=(ToolCall(name, arguments, call_id, kind == "custom_tool_call"),))
     if kind in OUTPUTS:
-        call_id = _required(written, "call_id", param)
+        call_id = required_text(written, "call_id", param)
         if written.get("output") is None:
             missing(f"{param}.output")
-        text, attachments = _content(written["output"], f"{param}.output", _SENT)
+        text, attachments = read_content(written["output"], f"{param}.output", _READERS, _SENT)
         return Message("tool", tool_results=(ToolResult(call_id, text),), attachments=attachments)
     if kind not in HOSTED:
         wrong_value(param, kind, TYPES)
-    return None
+    return _hosted(kind, written, param)
+
+
+def _hosted(kind: str, written: Mapping[str, Json], param: str) -> Message | None:
+    """A question to the client ends a turn of the model; all else says nothing."""
+    if kind == "reasoning" and written.get("encrypted_content") is not None:
+        opened(written["encrypted_content"])
+    elif kind == "compaction":
+        required_text(written, "encrypted_content", param)
+    elif kind == "mcp_approval_response":
+        required_text(written, "approval_request_id", param)
+        if not isinstance(written.get("approve"), bool):
+            missing(f"{param}.approve")
+    return Message("assistant") if kind == "mcp_approval_request" else None
 
 
 def _said(written: Mapping[str, Json], param: str) -> Message:
@@ -122,41 +152,32 @@ def _said(written: Mapping[str, Json], param: str) -> Message:
     if written.get("content") is None:
         missing(f"{param}.content")
     allowed = _SAID if role == "assistant" else _SENT
-    text, attachments = _content(written["content"], f"{param}.content", allowed)
+    text, attachments = read_content(written["content"], f"{param}.content", _READERS, allowed)
     return Message(ROLES[role], text, attachments=attachments)
 
 
-def _content(content: Json, param: str, allowed: Sequence[str]) -> tuple[str, int]:
-    """The text of a content, and how many images, files and sounds it has beside it."""
-    if isinstance(content, str):
-        return content, 0
-    if not isinstance(content, list):
-        wrong_type(param, "one of a string or array of objects", content)
-    texts: list[str] = []
-    attachments = 0
-    for place, part in enumerate(content):
-        where = f"{param}[{place}]"
-        if not isinstance(part, Mapping):
-            wrong_type(where, "object", part)
-        kind = part.get("type")
-        if kind not in (*_SENT, *_SAID):
-            wrong_value(f"{where}.type", kind or "", (*_SENT, *_SAID))
-        if kind not in allowed:
-            wrong_value(where, kind, allowed)
-        if kind in ("input_text", *_SAID):
-            texts.append(_required(part, "refusal" if kind == "refusal" else "text", where))
-        else:
-            attachments += 1
-    return "\n".join(texts), attachments
+def _image(part: Mapping[str, Json], param: str) -> None:
+    check_detail(part.get("detail"), param)
+    if part.get("image_url") is not None:
+        check_image(required_text(part, "image_url", param), f"{param}.image_url")
+    elif part.get("file_id") is None:
+        missing(f"{param}.image_url")
 
 
-def _required(written: Mapping[str, Json], name: str, param: str) -> str:
-    value = written.get(name)
-    if value is None:
-        missing(f"{param}.{name}")
-    if not isinstance(value, str):
-        wrong_type(f"{param}.{name}", "string", value)
-    return value
+def _file(part: Mapping[str, Json], param: str) -> None:
+    check_detail(part.get("detail"), param, _FILE_DETAILS)
+    if part.get("file_url") is None:
+        check_file(part, param)
+
+
+_READERS: dict[str, Reader] = {
+    "input_text": text_reader("text"),
+    "input_image": _image,
+    "input_file": _file,
+    "input_audio": read_sound,
+    "output_text": text_reader("text"),
+    "refusal": text_reader("refusal"),
+}
 
 
 def _joined(one: Message, other: Message) -> Message:
@@ -185,6 +206,7 @@ def _listed(item: Mapping[str, Json], unique: str) -> dict[str, Json]:
         "status": item.get("status") or "completed",
         "role": role,
         "content": [_part(part) for part in content],
+        **({"phase": item["phase"]} if item.get("phase") is not None else {}),
     }
 
 

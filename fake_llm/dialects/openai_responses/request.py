@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from fake_llm.dialects.openai.refusals import NAME, invalid, missing, wrong_type, wrong_value
 from fake_llm.dialects.openai.strict import problem
 from fake_llm.dialects.openai_responses.checks import LOGPROBS, check_parameters
 from fake_llm.dialects.openai_responses.items import check_calls, messages_of, resolved
-from fake_llm.dialects.openai_responses.response import answered, find_item
+from fake_llm.dialects.openai_responses.output import answered, find_item
+from fake_llm.dialects.openai_responses.response import conversation_id
 from fake_llm.dialects.openai_responses.tools import tool_choice_of, tools_of
-from fake_llm.kept import MAX_CONVERSATION, Kept, KeptTurn
+from fake_llm.kept import MAX_CONVERSATION, Kept, KeptConversation, KeptTurn
 from fake_llm.model import Json, Message, OutputFormat, ProtocolError, Turn
+
+NEWEST = 20
+"""How many messages truncation leaves of a conversation that has become too long."""
 
 _NOTHING_KEPT = Kept()
 
@@ -31,25 +36,25 @@ def resume(body: Mapping[str, Json], headers: Mapping[str, str], kept: Kept) -> 
 
     :raises ProtocolError: OpenAI refuses the request.
     """
-    _check_model(body)
-    return turn_of(body, kept, may_lack_input=body.get("prompt") is not None)
+    check_model(body)
+    return turn_of(body, kept)
 
 
-def turn_of(body: Mapping[str, Json], kept: Kept, *, may_lack_input: bool = False) -> Turn:
+def turn_of(body: Mapping[str, Json], kept: Kept) -> Turn:
     """As :func:`resume`, for an endpoint that needs no model.
 
     :raises ProtocolError: OpenAI refuses the request.
     """
-    items = items_of(body, may_lack_input=may_lack_input)
+    items = items_of(body, may_lack_input=body.get("conversation") is not None)
     check_parameters(body)
     own = messages_of(resolved(items, lambda item_id: find_item(kept, item_id)))
-    earlier = earlier_of(body, kept)
-    if not items and earlier is None and not may_lack_input:
+    before = _before(body, kept)
+    if not items and before is None:
         raise ProtocolError(
             "One of \"input\" or \"previous_response_id\" or 'prompt' or 'conversation' must be provided.",
             code="missing_required_parameter",
         )
-    conversation = [*(conversation_with(earlier) if earlier else ()), *own]
+    conversation = [*(before or ()), *own]
     check_calls(conversation)
     instructions = body.get("instructions")
     tools = tools_of(body)
@@ -104,22 +109,66 @@ def earlier_of(body: Mapping[str, Json], kept: Kept) -> KeptTurn | None:
         invalid(
             f"Previous response with id '{previous}' not found.", "previous_response_id", "previous_response_not_found"
         )
-    if found.size > MAX_CONVERSATION:
-        invalid(
-            "Your input exceeds the context window of this model. Please adjust your input and try again.",
-            "input",
-            "context_length_exceeded",
-        )
+    if found.size > MAX_CONVERSATION and body.get("truncation") != "auto":
+        too_long()
     return found
+
+
+def conversation_of(body: Mapping[str, Json], kept: Kept) -> KeptConversation | None:
+    """The kept conversation that the request belongs to.
+
+    :raises ProtocolError: there is none of that id, or it has become too long.
+    """
+    name = conversation_id(body)
+    if name is None:
+        return None
+    found = kept.conversations.find(name)
+    if found is None:
+        raise ProtocolError(f"Conversation with id '{name}' not found.", status=404)
+    if found.size > MAX_CONVERSATION:
+        too_long()
+    return found
+
+
+def too_long() -> NoReturn:
+    """Refuse to go on from what is longer than any context window."""
+    invalid(
+        "Your input exceeds the context window of this model. Please adjust your input and try again.",
+        "input",
+        "context_length_exceeded",
+    )
+
+
+def _before(body: Mapping[str, Json], kept: Kept) -> Sequence[Message] | None:
+    """What was said before the request's own input, None where it goes on from nothing."""
+    conversation = conversation_of(body, kept)
+    if conversation is not None:
+        return messages_of(conversation.items)
+    earlier = earlier_of(body, kept)
+    if earlier is None:
+        return None
+    said = conversation_with(earlier)
+    return said if earlier.size <= MAX_CONVERSATION else _newest(said)
+
+
+def _newest(said: Sequence[Message]) -> Sequence[Message]:
+    """The end of what was said, from a message of the user on: what truncation leaves."""
+    end = said[-NEWEST:]
+    first = next((place for place, message in enumerate(end) if message.role == "user"), len(end))
+    return end[first:]
 
 
 def conversation_with(kept: KeptTurn) -> Sequence[Message]:
     """What was said up to and with the reply of a kept turn, without its instructions."""
     said = kept.turn.messages[1:] if kept.turn.raw.get("instructions") else kept.turn.messages
-    return (*said, answered(kept.reply, kept.stamp))
+    return (*said, answered(kept.turn, kept.reply, kept.stamp))
 
 
-def _check_model(body: Mapping[str, Json]) -> None:
+def check_model(body: Mapping[str, Json]) -> None:
+    """Refuse a request that names no model.
+
+    :raises ProtocolError: in OpenAI's envelope.
+    """
     if "model" not in body:
         missing("model")
     model = body["model"]

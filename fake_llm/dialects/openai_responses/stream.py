@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from fake_llm.dialects.openai.logprobs import token_logprobs
-from fake_llm.dialects.openai_responses import reasoning
+from fake_llm.dialects.openai_responses import output, reasoning
 from fake_llm.dialects.openai_responses import response as whole
+from fake_llm.dialects.openai_responses.annotations import annotations_of
+from fake_llm.dialects.openai_responses.hosted import hosted_items, waits
+from fake_llm.dialects.openai_responses.steps import Hosted
 from fake_llm.dialects.wire import event, quoted, to_json
 from fake_llm.finish import cut_text, stream_pieces
 from fake_llm.model import ProtocolError, Reply, Stamp, ToolCall, Turn
@@ -54,18 +57,31 @@ def _parts(turn: Turn, reply: Reply, stamp: Stamp) -> Iterator[Part]:
     else:
         yield "response.created", begun
     yield "response.in_progress", begun
-    items = whole.output_items(turn, reply, stamp)
+    hosted = hosted_items(turn, reply, stamp) if reply.server_tools else []
+    items = output.output_items(turn, reply, stamp, hosted)
     at = 0
     if reasoning.is_shown(turn, reply):
-        yield from reasoning.parts(turn, reply, stamp)
+        yield from reasoning.parts(turn, reply, stamp, items[0])
         at = 1
-    if whole.has_message(reply):
-        yield from _message(turn, reply, stamp, items[at], at=at)
+    for item in hosted:
+        yield from _hosted(item, items[at], at=at)
         at += 1
-    for place, call in enumerate(reply.tool_calls):
-        yield from _call(reply, call, place, stamp, items[at + place], at=at + place)
+    if not waits(hosted):
+        if output.has_message(reply):
+            yield from _message(turn, reply, stamp, items[at], at=at)
+            at += 1
+        for place, call in enumerate(reply.tool_calls):
+            yield from _call(reply, call, place, stamp, items[at + place], at=at + place)
     ended = whole.ended(turn, reply, stamp, repeated, items)
-    yield f"response.{whole.status_of(reply)}", f'"response":{ended}'
+    yield f"response.{output.status_of(reply)}", f'"response":{ended}'
+
+
+def _hosted(item: Hosted, done: str, *, at: int) -> Iterator[Part]:
+    where = f'"item_id":{quoted(item.done["id"])},"output_index":{at}'
+    yield "response.output_item.added", f'"output_index":{at},"item":{to_json(item.added)}'
+    for name, members in item.between:
+        yield name, f"{where},{to_json(members)[1:-1]}" if members else where
+    yield "response.output_item.done", f'"output_index":{at},"item":{done}'
 
 
 def _message(turn: Turn, reply: Reply, stamp: Stamp, done: str, *, at: int) -> Iterator[Part]:
@@ -73,15 +89,18 @@ def _message(turn: Turn, reply: Reply, stamp: Stamp, done: str, *, at: int) -> I
     refused = reply.refusal is not None
     name, key = ("refusal", "refusal") if refused else ("output_text", "text")
     empty = '{"type":"refusal","refusal":""}' if refused else _EMPTY_TEXT
-    where = f'"item_id":"{whole.message_id(stamp)}","output_index":{at},"content_index":0'
+    where = f'"item_id":"{output.message_id(stamp)}","output_index":{at},"content_index":0'
     pieces = stream_pieces(reply)
-    yield "response.output_item.added", f'"output_index":{at},"item":{whole.message_item(stamp, "in_progress", "")}'
+    yield "response.output_item.added", f'"output_index":{at},"item":{output.message_item(stamp, "in_progress", "")}'
     yield "response.content_part.added", f'{where},"part":{empty}'
     for piece in pieces:
         yield f"response.{name}.delta", f'{where},"delta":{quoted(piece)}{_logprobs(turn, reply, [piece])}'
+    for number, one in enumerate(annotations_of(turn, reply)):
+        noted = f'"annotation_index":{number},"annotation":{to_json(one)}'
+        yield "response.output_text.annotation.added", f"{where},{noted}"
     text = reply.text if reply.refusal is None else reply.refusal
     yield f"response.{name}.done", f'{where},"{key}":{quoted(text)}{_logprobs(turn, reply, pieces)}'
-    yield "response.content_part.done", f'{where},"part":{whole.content_part(turn, reply, cut_text(text, None))}'
+    yield "response.content_part.done", f'{where},"part":{output.content_part(turn, reply, cut_text(text, None))}'
     yield "response.output_item.done", f'"output_index":{at},"item":{done}'
 
 
@@ -108,10 +127,11 @@ def _logprobs(turn: Turn, reply: Reply, pieces: Sequence[str]) -> str:
 def _call(reply: Reply, call: ToolCall, place: int, stamp: Stamp, done: str, *, at: int) -> Iterator[Part]:
     """One call, whole before the next begins."""
     name, key = ("custom_tool_call_input", "input") if call.custom else ("function_call_arguments", "arguments")
-    where = f'"item_id":"{whole.call_item_id(call, place, stamp)}","output_index":{at}'
-    added = whole.call_item(call, place, stamp, "in_progress", "")
+    where = f'"item_id":"{output.call_item_id(call, place, stamp)}","output_index":{at}'
+    added = output.call_item(call, place, stamp, "in_progress", "")
     yield "response.output_item.added", f'"output_index":{at},"item":{added}'
     for piece in cut_text(call.arguments, reply.chunk_size):
         yield f"response.{name}.delta", f'{where},"delta":{quoted(piece)}'
-    yield f"response.{name}.done", f'{where},"{key}":{quoted(call.arguments)}'
+    called = "" if call.custom else f',"name":{quoted(call.name)}'
+    yield f"response.{name}.done", f'{where},"{key}":{quoted(call.arguments)}{called}'
     yield "response.output_item.done", f'"output_index":{at},"item":{done}'

@@ -127,10 +127,13 @@ async def async_claude(session: Session) -> AsyncIterator[anthropic.AsyncAnthrop
 
 @pytest.fixture
 def gemini(session: Session) -> Iterator[genai.Client]:
+    """Google's SDK; at the test's end it must have known every field that it was sent."""
     from .gemini_calls import client_of  # this SDK takes long to import, and few modules need it
+    from .gemini_known import assert_known
 
     with client_of(session) as client:
         yield client
+    assert_known(session)
 
 
 @pytest.fixture

@@ -52,7 +52,13 @@ def test_a_conversation_has_as_many_tokens_as_its_usage_says(session: Session, c
     call = {"id": "c", "type": "function", "function": {"name": "look_up", "arguments": '{"word": "x"}'}}
     messages: list[Any] = [
         {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": [{"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "u"}}]},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "hi"},
+                {"type": "image_url", "image_url": {"url": "https://x.test/y.png"}},
+            ],
+        },
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c", "content": "42 things"},
     ]

@@ -178,5 +178,5 @@ def test_base_urls_of_all_shapes_work(session: Session, suffix: str) -> None:
 
 def test_a_method_that_is_not_served_is_not_found(gemini: genai.Client) -> None:
     with pytest.raises(errors.ClientError) as caught:
-        gemini.models.embed_content(model="gemini-embedding-001", contents="x")
+        gemini.caches.get(name="cachedContents/abc")
     assert (caught.value.code, caught.value.status) == (404, "NOT_FOUND")

@@ -74,7 +74,7 @@ def test_instructions_and_developer_messages_are_the_system_text(chat: openai.Op
 
 
 def test_images_and_files_are_counted_as_attachments(chat: openai.OpenAI, session: Session) -> None:
-    picture = "data:image/png;base64,AA=="
+    picture = "data:image/png;base64,iVBORw0KGgo="
     bare = chat.responses.create(model="m", input="look").usage
     found = chat.responses.create(
         model="m",

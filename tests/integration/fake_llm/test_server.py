@@ -237,7 +237,7 @@ def test_the_control_api_describes_itself(control: httpx.Client) -> None:
     ("method", "path", "status"),
     [
         ("POST", "/v1/nothing", 404),
-        ("GET", "/v1/chat/completions", 405),
+        ("GET", "/v1/embeddings", 405),
         ("POST", "/", 404),
         ("DELETE", "/v1/models", 405),
     ],

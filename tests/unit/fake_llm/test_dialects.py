@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fake_llm.dialects import COMPUTED, DIALECTS, canonical_path, dialect, route
 from fake_llm.finish import finish
-from fake_llm.model import ProtocolError, Reply, Stamp, ToolCall, Turn
+from fake_llm.model import Citation, ProtocolError, Reply, ServerTool, Stamp, ToolCall, Turn
 from fake_llm.tokens import count_input
 
 STAMP = Stamp("0123456789abcdef01234567", 1_700_000_000)
@@ -24,7 +24,7 @@ def tool(dialect_name: str, name: str = "f") -> dict[str, Any]:
         return {"name": name, "input_schema": {"type": "object"}}
     if dialect_name == "gemini":
         return {"functionDeclarations": [{"name": name}]}
-    if dialect_name == "openai_responses":
+    if dialect_name in ("openai_responses", "gemini_interactions"):
         return {"type": "function", "name": name, "parameters": {"type": "object"}}
     return {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
 
@@ -33,7 +33,8 @@ def body(name: str = "openai_chat", /, **more: Any) -> dict[str, Any]:
     """A request that the dialect takes; all but one let through what only the others know."""
     if name == "openai_responses":
         return {"model": "m", "max_output_tokens": 1000, "input": "hello", **more}
-    gemini = {"contents": [{"parts": [{"text": "hello"}]}], "generationConfig": {"maxOutputTokens": 1000}}
+    said = {"parts": [{"text": "hello"}]}
+    gemini = {"contents": [said], "content": said, "generationConfig": {"maxOutputTokens": 1000}}
     asked = {"model": "m", "max_tokens": 1000, "messages": [{"role": "user", "content": "hello"}]}
     return {**asked, "prompt": "hello", "input": "hello", **gemini, "options": {"num_predict": 1000}, **more}
 
@@ -76,7 +77,10 @@ def test_a_chat_conversation_with_tools_is_understood() -> None:
         "openai_chat",
         messages=[
             {"role": "developer", "content": "be brief"},
-            {"role": "user", "content": [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {}}]},
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {"url": "http://x"}}],
+            },
             {"role": "assistant", "content": None, "tool_calls": [call]},
             {"role": "tool", "tool_call_id": "c1", "content": "42"},
         ],
@@ -312,6 +316,8 @@ FIELDS = [
     "input", "instructions", "text", "reasoning", "include", "previous_response_id", "conversation", "prompt", "store",
     "background", "top_logprobs", "truncation", "max_output_tokens", "options", "format", "think", "keep_alive", "raw",
     "context", "images", "template", "endpoint", "truncate", "structured_outputs", "guided_json",
+    "metadata", "prediction", "web_search_options",
+    "modalities", "audio", "max_tool_calls", "service_tier",
 ]  # fmt: skip
 KEYS = st.sampled_from(
     ["type", "role", "content", "text", "name", "function", "parameters", "tool_calls", "id", "json_schema", "schema",
@@ -331,6 +337,16 @@ LIKELY = st.recursive(
 )
 
 
+RICH = Reply(
+    "words",
+    reasoning="thought",
+    server_tools=tuple(
+        ServerTool(name, {"query": "q", "code": "1", "server": "s", "tool": "t"}, output)
+        for name in ("web_search", "file_search", "code_execution", "mcp", "image_generation", "unheard_of")
+        for output in (None, "x", ["x", {"url": "u"}], {"stdout": "1"})
+    ),
+    citations=(Citation("words", url="u"), Citation(document=0)),
+)
 CHANGES = st.dictionaries(st.sampled_from(FIELDS), JSON | LIKELY, max_size=4)
 
 
@@ -341,7 +357,7 @@ def test_any_body_is_a_turn_or_a_refusal_and_never_another_exception(name: str, 
         asked = dialect(name).parse({**body(name), **change}, VERSION)
     except ProtocolError:
         return
-    reply = finish(Reply("words"), asked, count_input(asked))
+    reply = finish(RICH, asked, count_input(asked))
     replies = [reply] * min(asked.choices, 3)
     assert json.loads(dialect(name).render(asked, replies, STAMP))
     assert asked.computed or dialect(name).stream(asked, replies, STAMP)
@@ -366,7 +382,7 @@ def test_base_urls_with_and_without_version_and_slash_lead_to_one_path(path: str
 
 def test_a_path_of_no_provider_has_no_route() -> None:
     assert route("POST", canonical_path("/v1/nothing")) is None
-    assert route("GET", canonical_path("/v1/chat/completions")) is None
+    assert route("GET", canonical_path("/v1/embeddings")) is None
 
 
 @pytest.mark.parametrize("name", ["openai_chat", "openai_completions"])

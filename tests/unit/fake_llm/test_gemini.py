@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from fake_llm.automatic import automatic_reply
 from fake_llm.dialects import counting_dialect, dialect
-from fake_llm.dialects.gemini.fields import camel, snake
 from fake_llm.dialects.gemini.schema import json_schema
+from fake_llm.dialects.google.fields import camel, snake
 from fake_llm.dialects.wire import json_array
 from fake_llm.envelopes import envelope
 from fake_llm.finish import finish
@@ -98,7 +98,15 @@ def test_the_chunks_of_a_streamed_reply_are_one_message_and_thoughts_are_none_of
         {"role": "model", "parts": [{"text": "me "}, {"text": "look"}]},
         CALL,
     ]
-    parts = [{"functionResponse": {"name": "f", "response": {"output": "x"}, "parts": [{"inlineData": {}}]}}]
+    parts = [
+        {
+            "functionResponse": {
+                "name": "f",
+                "response": {"output": "x"},
+                "parts": [{"inlineData": {"mimeType": "image/png"}}],
+            }
+        }
+    ]
     asked = turn(contents=[*HELLO, *said, {"role": "user", "parts": parts}])
     _, spoken, result = asked.messages
     assert (spoken.text, [call.name for call in spoken.tool_calls], asked.number) == ("Let me look", ["f"], 2)
@@ -273,7 +281,9 @@ KEYS = st.sampled_from(
     ["role", "parts", "text", "functionCall", "function_response", "name", "args", "response", "id", "inlineData",
      "data", "mode", "allowedFunctionNames", "functionDeclarations", "parameters", "type", "properties", "items",
      "anyOf", "enum", "required", "nullable", "minItems", "responseSchema", "responseMimeType", "stopSequences",
-     "maxOutputTokens", "candidateCount", "functionCallingConfig", "temperature", "additionalProperties", "thought"]
+     "maxOutputTokens", "candidateCount", "functionCallingConfig", "temperature", "additionalProperties", "thought",
+     "thoughtSignature", "thinkingConfig", "includeThoughts", "thinkingBudget", "responseLogprobs", "logprobs",
+     "responseModalities", "category", "threshold", "fileData", "fileUri", "mimeType", "propertyOrdering", "ref"]
 )  # fmt: skip
 WORDS = st.sampled_from(
     ["user", "model", "f", "ANY", "NONE", "STRING", "OBJECT", "ARRAY", "application/json", "text/x.enum", "3", ""]
@@ -284,7 +294,18 @@ LIKELY = st.recursive(
     max_leaves=12,
 )
 FIELDS = st.sampled_from(
-    ["contents", "system_instruction", "tools", "toolConfig", "generationConfig", "model", "stream", "alt"]
+    [
+        "contents",
+        "system_instruction",
+        "tools",
+        "toolConfig",
+        "generationConfig",
+        "model",
+        "stream",
+        "alt",
+        "safetySettings",
+        "cached_content",
+    ]
 )
 
 

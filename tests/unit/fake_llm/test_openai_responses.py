@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from fake_llm.dialects import canonical_path, dialect, keeping, route
 from fake_llm.finish import finish
-from fake_llm.kept import Kept
-from fake_llm.model import ProtocolError, Reply, Stamp, ToolCall, Turn
+from fake_llm.kept import MAX_CONVERSATION, Kept
+from fake_llm.model import Citation, ProtocolError, Reply, ServerTool, Stamp, ToolCall, Turn
 from fake_llm.tokens import count_input
 
 STAMP = Stamp("0123456789abcdef01234567", 1_700_000_000)
@@ -45,6 +45,15 @@ def rendered(asked: Turn, reply: Reply) -> Any:
     return json.loads(RESPONSES.render(asked, [finish(reply, asked, count_input(asked))], STAMP))
 
 
+SERVER_TOOLS = st.builds(
+    ServerTool,
+    st.sampled_from(["web_search", "file_search", "code_execution", "mcp", "image_generation", "unheard_of"]),
+    st.dictionaries(
+        st.sampled_from(["query", "url", "pattern", "code", "server", "tool", "arguments"]), st.text(max_size=9)
+    ),
+    st.none() | st.text(max_size=9),
+    st.sampled_from(["", "down"]),
+)
 REPLIES = st.builds(
     Reply,
     text=st.text(max_size=40),
@@ -54,6 +63,9 @@ REPLIES = st.builds(
     refusal=st.none() | st.text(max_size=20),
     finish=st.sampled_from(["stop", "length", "content_filter", "failed", "tool_calls"]),
     chunk_size=st.none() | st.integers(1, 9),
+    reasoning=st.text(max_size=20),
+    server_tools=st.lists(SERVER_TOOLS, max_size=3).map(tuple),
+    citations=st.lists(st.builds(Citation, st.text(max_size=2), url=st.sampled_from(["", "u"])), max_size=2).map(tuple),
 )
 
 
@@ -63,6 +75,7 @@ def test_a_stream_adds_up_to_the_whole_response(reply: Reply, logprobs: bool, li
     more: dict[str, Any] = {"include": ["message.output_text.logprobs"]} if logprobs else {}
     if thinks:
         more["reasoning"] = {"summary": "auto"}
+    more["tools"] = [FUNCTION, {"type": "mcp", "server_label": "s"}]
     asked = turn(stream=True, **more, **({"max_output_tokens": 16} if limited else {}))
     found = events(asked, reply)
     assert found[-1]["response"] == rendered(asked, reply)
@@ -75,12 +88,14 @@ def test_a_stream_adds_up_to_the_whole_response(reply: Reply, logprobs: bool, li
     for place, item in enumerate(output):
         deltas = [event["delta"] for event in found if "delta" in event and event["output_index"] == place]
         if item["type"] == "reasoning":
-            assert "".join(deltas) == item["summary"][0]["text"]
+            assert "".join(deltas) == "".join(part["text"] for part in item["summary"])
         elif item["type"] == "message":
             part = item["content"][0]
             assert "".join(deltas) == part.get("text", part.get("refusal"))
-        else:
-            assert "".join(deltas) == item.get("arguments", item.get("input"))
+            noted = [event["annotation"] for event in found if event["type"].endswith("annotation.added")]
+            assert noted == part.get("annotations", [])
+        elif item["type"] in ("function_call", "custom_tool_call", "mcp_call", "code_interpreter_call"):
+            assert "".join(deltas) == item.get("arguments", item.get("input", item.get("code")))
 
 
 def test_only_the_last_item_of_an_incomplete_response_is_incomplete() -> None:
@@ -97,7 +112,10 @@ def test_a_conversation_with_tools_is_understood() -> None:
             {
                 "type": "message",
                 "role": "user",
-                "content": [{"type": "input_text", "text": "look"}, {"type": "input_image", "image_url": "x"}],
+                "content": [
+                    {"type": "input_text", "text": "look"},
+                    {"type": "input_image", "image_url": "https://x.test/y.png"},
+                ],
             },
             {"type": "reasoning", "id": "rs_1", "summary": []},
             {"role": "assistant", "content": [{"type": "output_text", "text": "let me see"}]},
@@ -180,6 +198,25 @@ def test_what_is_required_is_missed(lacking: str, param: str) -> None:
     assert (caught.value.param, caught.value.code) == (param, "missing_required_parameter")
 
 
+@pytest.mark.parametrize("item", [{"type": "compaction"}, {"type": "mcp_approval_response", "approve": True}])
+def test_a_hosted_item_needs_its_members(item: dict[str, Any]) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        turn(input=[item])
+    assert caught.value.code == "missing_required_parameter"
+
+
+def test_the_end_of_a_conversation_that_is_too_long_is_left_where_truncation_is_wanted() -> None:
+    kept = Kept()
+    first = RESPONSES.kept_turn(turn(), Reply("hi"), STAMP, kept, MAX_CONVERSATION + 1)
+    assert first is not None
+    kept.add(first)
+    asked = turn(kept, previous_response_id=first.id, truncation="auto", input="more")
+    assert [message.text for message in asked.messages] == ["hello", "hi", "more"]
+    second = RESPONSES.kept_turn(asked, Reply("ho"), Stamp("f" * 24, 1), kept, 10)
+    assert second is not None
+    assert (second.earlier, second.size) == (None, 10)
+
+
 def test_no_conversation_is_known() -> None:
     with pytest.raises(ProtocolError, match="Conversation with id 'conv_1' not found") as caught:
         turn(conversation={"id": "conv_1"})
@@ -199,6 +236,17 @@ def test_no_conversation_is_known() -> None:
         ("POST", "/v1/responses/resp_1", None),
         ("GET", "/v1/responses/resp_1/cancel", None),
         ("GET", "/v1/responses", None),
+        ("POST", "/v1/responses/compact", "kept"),
+        ("POST", "/conversations", "kept"),
+        ("GET", "/conversations", None),
+        ("DELETE", "/openai/conversations/conv_1/", "kept"),
+        ("POST", "/v1/conversations/conv_1/items", "kept"),
+        ("GET", "/v1/conversations/conv_1/items/msg_1", "kept"),
+        ("POST", "/v1/conversations/conv_1/items/msg_1", None),
+        ("GET", "/v1/conversations/conv_1/messages", None),
+        ("GET", "/chat/completions/chatcmpl-1", "kept"),
+        ("GET", "/v1/chat/completions/chatcmpl-1/messages", "kept"),
+        ("GET", "/v1/chat/completions/chatcmpl-1/items", None),
     ],
 )
 def test_paths_lead_to_what_serves_them(method: str, path: str, operation: str | None) -> None:
