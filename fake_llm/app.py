@@ -31,7 +31,8 @@ from fake_llm.dialects import (
 )
 from fake_llm.dialects.wire import to_bytes
 from fake_llm.envelopes import Envelope, envelope, provider_of
-from fake_llm.exchange import JSON_TYPE, Outcome, decode, generate, new_stamp, refused
+from fake_llm.exchange import JSON_TYPE, Outcome, decode, generate, new_stamp, refused, with_asked_fault
+from fake_llm.fault_turns import FAULT_HEADER
 from fake_llm.faults import Write
 from fake_llm.journal import Entry
 from fake_llm.model import Json, ProtocolError, Stamp
@@ -120,6 +121,9 @@ class App:
         session = self.sessions.get(session_of(connection.headers, from_path, key))
         entry = Entry(connection.method, path, time.time(), headers=connection.headers)
         outcome, seen = await _outcome(connection, asked, found, key, session, path_model=deployment(rest))
+        if FAULT_HEADER in connection.headers and (found is None or found.operation != "generate"):
+            provider = _provider(connection, found)
+            outcome = with_asked_fault(outcome, session, connection.headers, provider, new_stamp())
         entry.dialect = _dialect_name(connection, found)
         outcome.note(entry, seen=seen)
         if found is not None and found.operation == "generate":

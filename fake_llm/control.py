@@ -22,7 +22,8 @@ from fake_llm.journal import Journal
 from fake_llm.model import Json
 from fake_llm.scenario import Scenario
 from fake_llm.session import KEY_PREFIX, Session, Sessions
-from fake_llm.written import FaultSwitch, Form, ScenarioError, ScenarioForm, fault_from, scenarios_from
+from fake_llm.written import ScenarioError, ScenarioForm, scenarios_from
+from fake_llm.written_faults import FaultSwitch, Form, fault_from
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 SessionId = Annotated[str, Path(pattern=ID_PATTERN, description="The session's id")]
@@ -48,6 +49,7 @@ class NewSession(Form):
     scenarios: list[ScenarioForm] = Field(default_factory=list)
     files: list[SentFile] | None = Field(None, description="In place of the files that were handed to the server")
     strict: bool = False
+    seed: int = Field(0, description="Decides which calls a fault with a rate strikes")
 
 
 class ScenarioList(Form):
@@ -57,9 +59,10 @@ class ScenarioList(Form):
 
 
 class SessionChange(Form):
-    """Settings of a session."""
+    """Settings of a session; what is not given stays."""
 
-    strict: bool
+    strict: bool | None = None
+    seed: int | None = None
 
 
 def build(sessions: Sessions) -> FastAPI:
@@ -96,7 +99,7 @@ def _add_sessions(api: FastAPI, sessions: Sessions) -> None:
         except ScenarioError as error:
             return _wrong(error.problems)
         session = sessions.new(body.id or secrets.token_hex(8), handed)
-        session.strict = body.strict
+        session.strict, session.faults.seed = body.strict, body.seed
         session.put_in_front(scenarios_from(body.scenarios))
         return _json(_details(session), status=201)
 
@@ -119,7 +122,8 @@ def _add_sessions(api: FastAPI, sessions: Sessions) -> None:
     async def change_session(session_id: SessionId, body: SessionChange) -> Response:
         """Change a session's settings."""
         session = sessions.get(session_id)
-        session.strict = body.strict
+        session.strict = session.strict if body.strict is None else body.strict
+        session.faults.seed = session.faults.seed if body.seed is None else body.seed
         return _json(_details(session))
 
     @api.delete("/_fake/sessions/{session_id}")
@@ -227,7 +231,8 @@ def _summary(session: Session) -> dict[str, Json]:
         "api_key": KEY_PREFIX + session.id,
         "path_prefix": f"/s/{session.id}",
         "strict": session.strict,
-        "fault": asdict(session.fault) if session.fault else None,
+        "seed": session.faults.seed,
+        "fault": asdict(session.faults.switched) if session.faults.switched else None,
         "calls": session.journal.total,
         "unmatched": session.journal.unmatched,
         "dropped": session.journal.dropped,

@@ -12,11 +12,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from fake_llm import fault_replies
 from fake_llm.automatic import automatic_reply, with_words_of
 from fake_llm.dialects import KEEPING, NOTHING, Dialect, dialect, keeping
 from fake_llm.dialects.wire import json_array, to_bytes
 from fake_llm.envelopes import Envelope, HeaderList, envelope
-from fake_llm.faults import Step, Write, is_in_reply, plan_body, plan_stream
+from fake_llm.fault_turns import FAULT_HEADER
+from fake_llm.faults import Step, Write, altered, is_in_reply, is_whole, plan_body, plan_stream, uses_reply
 from fake_llm.finish import finish
 from fake_llm.journal import Entry
 from fake_llm.model import Fault, Json, ProtocolError, Reply, Stamp, Turn
@@ -130,34 +132,102 @@ def with_own(headers: HeaderList, own: Mapping[str, str]) -> HeaderList:
 
 def _answered(turn: Turn, session: Session, headers: Mapping[str, str], speaks: Dialect, stamp: Stamp) -> Outcome:
     envelopes = envelope(speaks.PROVIDER)
-    switched = session.take_fault()
-    chosen = session.select(turn, headers) if switched is None else Selected("fault switch", Reply(fault=switched))
+    try:
+        chosen = _chosen(turn, session, headers)
+    except ProtocolError as error:
+        return refused(error, envelopes, stamp)
+    fault = chosen.reply.fault
+    if fault is None or is_in_reply(fault, stream=turn.stream, provider=speaks.PROVIDER):
+        outcome = _spoken(turn, chosen, speaks, stamp)
+    else:
+        outcome = _instead(fault, turn, speaks.PROVIDER, stamp)
+        if chosen.reply.delay_s:
+            outcome.steps = plan_body(replace(chosen.reply, fault=None), outcome.raw)
+    outcome.scenario, outcome.fault = chosen.name, fault.kind if fault else None
+    return outcome
+
+
+def _chosen(turn: Turn, session: Session, headers: Mapping[str, str]) -> Selected:
+    """What answers, with the fault that the session or the request itself puts upon it.
+
+    :raises ProtocolError: the session is strict and nothing matches, or the request's fault is malformed.
+    """
+    taken = session.take_fault(headers)
+    if taken is not None and not uses_reply(taken[1], stream=turn.stream):
+        return Selected(taken[0], Reply(fault=taken[1]))
+    chosen = session.select(turn, headers)
+    if taken is not None:
+        return replace(chosen, name=chosen.name or taken[0], reply=replace(chosen.reply, fault=taken[1]))
     if chosen.name is None and not turn.computed:
         session.journal.unmatched += 1
         if session.strict:
-            return refused(_unmatched(turn, session, headers), envelopes, stamp)
+            raise _unmatched(turn, session, headers)
     fault = chosen.reply.fault
-    if fault is not None and not is_in_reply(fault, stream=turn.stream):
-        outcome = refused(envelopes.from_fault(fault, turn.model), envelopes, stamp, fault)
-        if chosen.reply.delay_s:
-            outcome.steps = plan_body(replace(chosen.reply, fault=None), outcome.raw)
+    if fault is not None and not session.faults.strikes(fault, f"scenario {chosen.name}"):
+        return replace(chosen, reply=replace(chosen.reply, fault=None))
+    return chosen
+
+
+def with_asked_fault(
+    outcome: Outcome, session: Session, headers: Mapping[str, str], provider: str, stamp: Stamp
+) -> Outcome:
+    """``outcome`` of a request that no model answers, with the fault that the request asks for in its header."""
+    envelopes = envelope(provider)
+    try:
+        fault = session.faults.asked_for(headers[FAULT_HEADER])
+    except ProtocolError as error:
+        return refused(error, envelopes, stamp)
+    if fault is None:
+        return outcome
+    if is_in_reply(fault, stream=False, provider=provider):
+        raw = b"".join(step.data for step in outcome.steps if isinstance(step, Write))
+        reply = fault_replies.with_slowness(Reply(fault=fault))
+        steps = plan_body(reply, raw)
+        sized = [(name, value) for name, value in outcome.headers if name != b"content-length"]
+        sized.append((b"content-length", b"%d" % _announced(reply, raw, steps)))
+        outcome = replace(outcome, steps=steps, headers=sized)
     else:
-        outcome = _spoken(turn, chosen, speaks, stamp)
-    outcome.scenario, outcome.fault = chosen.name, fault.kind if fault else None
+        outcome = _instead(fault, Turn("", "", ()), provider, stamp)
+    outcome.fault = fault.kind
     return outcome
+
+
+def _instead(fault: Fault, turn: Turn, provider: str, stamp: Stamp) -> Outcome:
+    """What is sent where the fault leaves nothing of a reply."""
+    envelopes = envelope(provider)
+    if fault.kind == "wrong_type":
+        return _page(fault, envelopes, stamp)
+    error = fault_replies.instead(fault, turn, provider, envelopes, lambda: count_input(turn))
+    return refused(error, envelopes, stamp, fault if error.status == fault.status else None)
+
+
+def _page(fault: Fault, envelopes: Envelope, stamp: Stamp) -> Outcome:
+    """A proxy's page in the place of an answer."""
+    raw = fault_replies.page(fault)
+    sized = [(b"content-type", _one_line(fault.content_type)), (b"content-length", b"%d" % len(raw))]
+    return Outcome(fault.status, sized, [Write(raw)], raw=raw, error=f"a page of {fault.content_type}")
 
 
 def _spoken(turn: Turn, chosen: Selected, speaks: Dialect, stamp: Stamp) -> Outcome:
     envelopes = envelope(speaks.PROVIDER)
     input_tokens = count_input(turn)
+    fault = chosen.reply.fault
+    if fault is not None:
+        chosen = replace(chosen, reply=fault_replies.with_slowness(chosen.reply))
     replies = [finish(_words(turn, chosen, n), turn, input_tokens) for n in range(turn.choices)]
     reply = replies[0]
     headers: HeaderList = envelopes.headers(stamp)
     if turn.stream:
         events = speaks.stream(turn, replies, stamp)
+        if fault is not None and fault.after_tokens is not None:
+            others, more = fault_replies.otherwise_after(replies, fault.after_tokens)
+            same = fault_replies.common_start(events, speaks.stream(turn, others, stamp))
+            fault = replace(fault, after_chunks=same + more)
+            reply = replace(reply, fault=fault)
         error_event = None
-        if reply.fault is not None and reply.fault.kind == "stream_error":
-            error_event = _error_event(turn, reply.fault, speaks, stamp, len(events))
+        if fault is not None and fault.kind == "stream_error":
+            error_event = _error_event(turn, fault, speaks, stamp, len(events))
+        events = altered(events, fault)
         stream_type = speaks.STREAM_TYPE
         if not turn.sse:
             events, stream_type = json_array(events), JSON_TYPE[1]
@@ -190,15 +260,19 @@ def _error_event(turn: Turn, fault: Fault, speaks: Dialect, stamp: Stamp, events
 
 
 def _words(turn: Turn, chosen: Selected, choice: int) -> Reply:
+    fault = chosen.reply.fault
     if not chosen.automatic:
-        return chosen.reply
+        return chosen.reply if fault is None else fault_replies.struck(chosen.reply, turn, fault)
     words = Reply() if turn.computed else automatic_reply(turn, choice)
-    return words if chosen.name is None else with_words_of(chosen.reply, words)
+    if chosen.name is None:
+        return words
+    reply = with_words_of(chosen.reply, words)
+    return reply if fault is None else fault_replies.struck(reply, turn, fault)
 
 
 def _announced(reply: Reply, raw: bytes, steps: Sequence[Step]) -> int:
     """The content length: a body that is cut was to be whole, any other is as long as what is written."""
-    if reply.fault is not None and reply.fault.kind == "cut":
+    if not is_whole(reply.fault):
         return len(raw)
     return sum(len(step.data) for step in steps if isinstance(step, Write))
 

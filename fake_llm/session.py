@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, unquote
 
+from fake_llm.fault_turns import FAULT_HEADER, FaultTurns
 from fake_llm.journal import Journal
 from fake_llm.kept import Kept
 from fake_llm.model import Fault, Reply, Turn
@@ -60,8 +61,7 @@ class Session:
         self.journal = Journal()
         self.kept = Kept()
         self.strict = False
-        self.fault: Fault | None = None
-        self.fault_times: int | None = None
+        self.faults = FaultTurns()
         self._named = 0
 
     def __repr__(self) -> str:
@@ -92,22 +92,24 @@ class Session:
         for state in self.base:
             state.used = 0
         self.strict = False
-        self.fault = self.fault_times = None
+        self.faults.reset()
         self.journal.clear()
         self.kept.clear()
 
     def switch_fault(self, fault: Fault | None, times: int | None = None) -> None:
         """Give the next ``times`` requests (None: all) this fault before any scenario is asked."""
-        self.fault, self.fault_times = fault, times
+        self.faults.switch(fault, times)
 
-    def take_fault(self) -> Fault | None:
-        """The switched fault for one request, counted down."""
-        fault = self.fault
-        if fault is not None and self.fault_times is not None:
-            self.fault_times -= 1
-            if self.fault_times <= 0:
-                self.fault = self.fault_times = None
-        return fault
+    def take_fault(self, headers: Mapping[str, str]) -> tuple[str, Fault] | None:
+        """The fault that one request asks for or the session was switched to, counted down, and whence it comes.
+
+        :raises ProtocolError: the request asks for it in a malformed header.
+        """
+        header = headers.get(FAULT_HEADER)
+        if header is not None and (asked := self.faults.asked_for(header)) is not None:
+            return "fault header", asked
+        switched = self.faults.switched_for_this_call()
+        return None if switched is None else ("fault switch", switched)
 
     def select(self, turn: Turn, headers: Mapping[str, str]) -> Selected:
         """The reply of the first scenario that matches and still answers, and count that scenario as used."""

@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from fake_llm import scenario as plain
 from fake_llm.complaints import nearest
-from fake_llm.model import Citation, Fault, Json, Reply, ServerTool, ToolCall, Usage
+from fake_llm.model import Citation, Json, Reply, ServerTool, ToolCall, Usage
+from fake_llm.written_faults import AnyFault, Form, fault_from
 
 
 class ScenarioError(Exception):
@@ -23,12 +24,6 @@ class ScenarioError(Exception):
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
         super().__init__("\n".join(problems))
-
-
-class Form(BaseModel):
-    """Base of the written forms: an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
 def _compiled(pattern: str) -> str:
@@ -115,65 +110,6 @@ class UsageForm(Form):
     reasoning_tokens: int = Field(0, ge=0)
 
 
-class StatusFault(Form):
-    """An error in the provider's own envelope."""
-
-    kind: Literal["status"] = "status"
-    status: int = Field(500, ge=400, le=599)
-    message: str = ""
-    type: str = ""
-    code: str | None = None
-    param: str | None = None
-    retry_after_s: float | None = Field(None, ge=0)
-    retry_after_ms: float | None = Field(None, ge=0)
-    headers: dict[str, str] = Field(default_factory=dict)
-
-
-class HangFault(Form):
-    """Silence, then the connection is closed without an answer."""
-
-    kind: Literal["hang"]
-    hang_s: float | None = Field(None, ge=0, description="None: until the client gives up")
-
-
-class CutFault(Form):
-    """The connection ends inside the reply. Neither number given: after the first event, or half of the body."""
-
-    kind: Literal["cut"]
-    after_chunks: int | None = Field(None, ge=0)
-    after_bytes: int | None = Field(None, ge=0)
-    reset: bool = Field(False, description="By a TCP reset instead of an orderly close")
-
-
-class MalformedFault(Form):
-    """A body that is no JSON."""
-
-    kind: Literal["malformed"]
-
-
-class EmptyFault(Form):
-    """A body of no bytes."""
-
-    kind: Literal["empty"]
-
-
-class StreamErrorFault(Form):
-    """The provider's error event inside a stream (a request that does not stream gets the status)."""
-
-    kind: Literal["stream_error"]
-    after_chunks: int | None = Field(None, ge=0)
-    status: int = Field(500, ge=400, le=599)
-    message: str = ""
-    type: str = ""
-    code: str | None = None
-
-
-AnyFault = Annotated[
-    StatusFault | HangFault | CutFault | MalformedFault | EmptyFault | StreamErrorFault,
-    Field(discriminator="kind"),
-]
-
-
 class ReplyForm(Form):
     """What is answered. A plain string in its place means ``text``."""
 
@@ -229,21 +165,9 @@ class ScenarioForm(Form):
         return self
 
 
-class FaultSwitch(Form):
-    """A fault that a session's next requests get, whatever its scenarios say. ``times`` None: until cleared."""
-
-    fault: AnyFault
-    times: int | None = Field(None, ge=1)
-
-
 def scenarios_from(forms: Iterable[ScenarioForm], *, prefix: str = "scenario") -> tuple[plain.Scenario, ...]:
     """Plain scenarios; one without a name is called by its place, ``scenario-1``."""
     return tuple(_scenario(form, f"{prefix}-{place}") for place, form in enumerate(forms, 1))
-
-
-def fault_from(form: AnyFault) -> Fault:
-    """The plain fault."""
-    return Fault(**form.model_dump())
 
 
 def _scenario(form: ScenarioForm, default_name: str) -> plain.Scenario:
