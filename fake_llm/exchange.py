@@ -278,10 +278,11 @@ def _announced(reply: Reply, raw: bytes, steps: Sequence[Step]) -> int:
 
 
 def _unmatched(turn: Turn, session: Session, headers: Mapping[str, str]) -> ProtocolError:
-    reasons = session.why_not(turn, headers) or ["it has none"]
+    reasons = session.why_not(turn, headers)
+    told = [f"({place}) {reason}" for place, reason in enumerate(reasons, 1)] or ["it has none"]
     return ProtocolError(
-        f"No scenario of the strict session {session.id!r} matches this request "
-        f"(user text: {turn.user[:200]!r}). " + "; ".join(reasons[:10]),
+        f"No scenario of the strict session {session.id!r} matches this request (user text: {turn.user[:200]!r}). "
+        f"The nearest of {len(session.scenarios)}: {'; '.join(told)}.",
         code="no_scenario_matched",
     )
 

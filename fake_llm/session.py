@@ -121,15 +121,10 @@ class Session:
         return Selected()
 
     def why_not(self, turn: Turn, headers: Mapping[str, str]) -> list[str]:
-        """Why each scenario did not match, a sentence each."""
-        reasons: list[str] = []
-        for state in self.scenarios:
-            name, test = state.scenario.name, state.scenario.match.mismatch(turn, headers)
-            if test is not None:
-                reasons.append(f"{name}: its {test!r} test fails")
-            elif state.scenario.answer(state.used) is None:
-                reasons.append(f"{name}: has answered {state.used} times, and does so no more")
-        return reasons
+        """Why the scenarios that are nearest to a match did not, a sentence each."""
+        from fake_llm.mismatch import nearest  # noqa: PLC0415 - only for a request that is refused
+
+        return nearest([(state.scenario, state.used) for state in self.scenarios], turn, headers)
 
     def _uniquely_named(self, scenario: Scenario) -> Scenario:
         taken = {state.scenario.name for state in self.scenarios}

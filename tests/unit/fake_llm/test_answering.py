@@ -218,7 +218,7 @@ def test_a_strict_session_refuses_what_nothing_matches_and_says_why() -> None:
     session.put_in_front(load_text("[{name: other, match: {user: bye}, reply: x}]", "s.yaml"))
     status, found = _generate(session)
     assert status == 400
-    assert "other: its 'user' test fails" in found["error"]["message"]
+    assert "(1) other: user should contain 'bye' and is 'hello'." in found["error"]["message"]
     assert session.journal.unmatched == 1
 
 
