@@ -120,12 +120,13 @@ class App:
         key = api_key(connection.headers) or _key_in_query(connection, found)
         session = self.sessions.get(session_of(connection.headers, from_path, key))
         entry = Entry(connection.method, path, time.time(), headers=connection.headers)
-        outcome, seen = await _outcome(connection, asked, found, key, session, path_model=deployment(rest))
+        outcome, body = await _outcome(connection, asked, found, key, session, path_model=deployment(rest))
         if FAULT_HEADER in connection.headers and (found is None or found.operation != "generate"):
             provider = _provider(connection, found)
             outcome = with_asked_fault(outcome, session, connection.headers, provider, new_stamp())
         entry.dialect = _dialect_name(connection, found)
-        outcome.note(entry, seen=seen)
+        outcome.note(entry, seen=len(body))
+        entry.asked(body)
         if found is not None and found.operation == "generate":
             session.journal.add(entry)
         entry.duration_ms = (time.perf_counter() - started) * 1_000
@@ -134,14 +135,17 @@ class App:
             entry.outcome = await _send(connection, outcome)
         finally:
             entry.duration_ms = (time.perf_counter() - started) * 1_000
+            entry.bytes_sent = connection.bytes_sent
+            if connection.first_byte_at:
+                entry.first_byte_ms = (connection.first_byte_at - started) * 1_000
             if self._log_calls:
                 _log(entry, session)
 
 
 async def _outcome(
     connection: Connection, path: str, found: Route | None, key: str | None, session: Session, *, path_model: str | None
-) -> tuple[Outcome, int]:
-    """What is answered at ``path``, and how many bytes the request had."""
+) -> tuple[Outcome, bytes]:
+    """What is answered at ``path``, and what the request had as its body."""
     stamp = new_stamp()
     provider = _provider(connection, found)
     envelopes = envelope(provider)
@@ -156,19 +160,19 @@ async def _outcome(
         if found.operation == "generate":
             bound, sent = _bound(connection, found), connection.headers
             answered = generate(found.dialect, session, sent, body, stamp, bound=bound, path_model=path_model)
-            return answered, len(body)
+            return answered, body
         if found.operation == "kept":
-            return _about_kept(session, path, connection, body, stamp), len(body)
+            return _about_kept(session, path, connection, body, stamp), body
         raw = _looked_up(found, provider, connection, body)
     except BodyTooLarge:
         error = ProtocolError("The request is too large.", status=413)
         outcome = refused(error, envelopes, stamp)
         outcome.headers = [*outcome.headers, (b"connection", b"close")]
-        return outcome, 0
+        return outcome, b""
     except ProtocolError as error:
-        return refused(error, envelopes, stamp), len(body)
+        return refused(error, envelopes, stamp), body
     headers = [JSON_TYPE, (b"content-length", b"%d" % len(raw)), *envelopes.headers(stamp)]
-    return Outcome(200, headers, [Write(raw)], raw=raw), len(body)
+    return Outcome(200, headers, [Write(raw)], raw=raw), body
 
 
 def _about_kept(session: Session, path: str, connection: Connection, body: bytes, stamp: Stamp) -> Outcome:

@@ -36,7 +36,7 @@ class ClientLeft(Exception):
 class Connection:
     """The connection of one request; lives as long as that request is served.
 
-    ``bytes_sent`` counts what of the answer's body was handed to the system, the first of it at ``first_byte_at`` (by
+    ``bytes_sent`` counts what of the answer's body was written, the first of it at ``first_byte_at`` (by
     ``time.perf_counter``; 0: nothing was).
     """
 
@@ -121,7 +121,11 @@ class Connection:
             self.first_byte_at = time.perf_counter()
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
         self.bytes_sent += len(data)
-        return True
+        # After the last part the server itself closes a connection that is not kept.
+        return transport is None or not transport.is_closing() or not (more or self._is_kept())
+
+    def _is_kept(self) -> bool:
+        return self._scope["http_version"] == "1.1" and "close" not in self.headers.get("connection", "").lower()
 
     async def _by_hand(self, status: int, headers: HeaderList, seconds: float, steps: Sequence[Step]) -> str:
         """Write the whole response past the server, its head byte by byte, and close the connection after it."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from fake_llm.journal import SECRET_HEADERS
 from fake_llm.model import Json, Turn
+from fake_llm.redaction import is_secret
 from fake_llm.scenario import MISSING, JsonMatch, Match, Scenario, TextMatch, at_path
 
 NEAREST = 3
@@ -72,7 +72,7 @@ def _of_headers(match: Match, headers: Mapping[str, str]) -> Iterator[Failed]:
     for name, test in match.headers.items():
         found = headers.get(name)
         if found is None or not test(found):
-            shown = "(a secret)" if found is not None and name in SECRET_HEADERS else found
+            shown = "(a secret)" if found is not None and is_secret(name) else found
             yield Failed(f"header {name}", _wanted(test), shown)
 
 

@@ -16,8 +16,9 @@ from fake_llm.envelopes.openai import go_duration
 from fake_llm.exchange import generate, new_stamp
 from fake_llm.faults import Close, Pause, Write, plan_body, plan_stream
 from fake_llm.finish import finish, stream_pieces
-from fake_llm.journal import Entry, Journal, redacted
+from fake_llm.journal import Entry, Journal
 from fake_llm.model import Fault, Message, Reply, Stamp, ToolCall, Turn
+from fake_llm.redaction import redacted
 from fake_llm.scenario_file import load_text
 from fake_llm.session import Session
 
