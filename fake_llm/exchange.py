@@ -22,6 +22,7 @@ from fake_llm.faults import Step, Write, altered, is_in_reply, is_whole, plan_bo
 from fake_llm.finish import finish
 from fake_llm.journal import Entry
 from fake_llm.model import Fault, Json, ProtocolError, Reply, Stamp, Turn
+from fake_llm.rate_limits import Limiter, exceeded, spend, standings
 from fake_llm.session import Selected, Session
 from fake_llm.tokens import count_input
 
@@ -131,6 +132,38 @@ def with_own(headers: HeaderList, own: Mapping[str, str]) -> HeaderList:
 
 
 def _answered(turn: Turn, session: Session, headers: Mapping[str, str], speaks: Dialect, stamp: Stamp) -> Outcome:
+    limiters = session.limiters(turn, headers)
+    if limiters:
+        return _limited(limiters, turn, session, headers, speaks, stamp)
+    return _unlimited(turn, session, headers, speaks, stamp)
+
+
+def _limited(
+    limiters: Sequence[Limiter],
+    turn: Turn,
+    session: Session,
+    headers: Mapping[str, str],
+    speaks: Dialect,
+    stamp: Stamp,
+) -> Outcome:
+    """The outcome where rate limits hold: a 429, or what is answered otherwise; in both headers that tell the truth."""
+    from fake_llm.envelopes.limits import limit_error, limit_headers  # noqa: PLC0415 - only where there are limits
+
+    provider, now = speaks.PROVIDER, time.monotonic()
+    if over := exceeded(limiters, provider, count_input(turn), now):
+        error, fault = limit_error(provider, over, turn.model)
+        outcome = refused(error, envelope(provider), stamp, None if provider == "gemini" else fault)
+        outcome.fault = "rate_limit"
+    else:
+        outcome = _unlimited(turn, session, headers, speaks, stamp)
+        usage = outcome.reply.usage if outcome.reply is not None else None
+        spend(limiters, provider, usage.input_tokens + usage.output_tokens if usage else 0, now)
+    told = dict(limit_headers(provider, standings(limiters, provider, now), time.time()))
+    outcome.headers = [(name, value) for name, value in outcome.headers if name not in told] + list(told.items())
+    return outcome
+
+
+def _unlimited(turn: Turn, session: Session, headers: Mapping[str, str], speaks: Dialect, stamp: Stamp) -> Outcome:
     envelopes = envelope(speaks.PROVIDER)
     try:
         chosen = _chosen(turn, session, headers)
@@ -138,7 +171,7 @@ def _answered(turn: Turn, session: Session, headers: Mapping[str, str], speaks: 
         return refused(error, envelopes, stamp)
     fault = chosen.reply.fault
     if fault is None or is_in_reply(fault, stream=turn.stream, provider=speaks.PROVIDER):
-        outcome = _spoken(turn, chosen, speaks, stamp)
+        outcome = _spoken(turn, chosen, session, speaks, stamp)
     else:
         outcome = _instead(fault, turn, speaks.PROVIDER, stamp)
         if chosen.reply.delay_s:
@@ -208,14 +241,14 @@ def _page(fault: Fault, envelopes: Envelope, stamp: Stamp) -> Outcome:
     return Outcome(fault.status, sized, [Write(raw)], raw=raw, error=f"a page of {fault.content_type}")
 
 
-def _spoken(turn: Turn, chosen: Selected, speaks: Dialect, stamp: Stamp) -> Outcome:
+def _spoken(turn: Turn, chosen: Selected, session: Session, speaks: Dialect, stamp: Stamp) -> Outcome:
     envelopes = envelope(speaks.PROVIDER)
     input_tokens = count_input(turn)
     fault = chosen.reply.fault
     if fault is not None:
         chosen = replace(chosen, reply=fault_replies.with_slowness(chosen.reply))
     replies = [finish(_words(turn, chosen, n), turn, input_tokens) for n in range(turn.choices)]
-    reply = replies[0]
+    reply, gaps = _timed(replies[0], session)
     headers: HeaderList = envelopes.headers(stamp)
     if turn.stream:
         events = speaks.stream(turn, replies, stamp)
@@ -227,19 +260,41 @@ def _spoken(turn: Turn, chosen: Selected, speaks: Dialect, stamp: Stamp) -> Outc
         error_event = None
         if fault is not None and fault.kind == "stream_error":
             error_event = _error_event(turn, fault, speaks, stamp, len(events))
+        before = None if gaps is None else _before_events(events, gaps, turn, replies, speaks, stamp)
         events = altered(events, fault)
         stream_type = speaks.STREAM_TYPE
         if not turn.sse:
             events, stream_type = json_array(events), JSON_TYPE[1]
             error_event = error_event and _last_of_array(error_event, reply)
         raw = b"".join(events)
-        steps = plan_stream(reply, events, error_event)
+        steps = plan_stream(reply, events, error_event, before)
         headers = [(b"content-type", stream_type), (b"cache-control", b"no-cache"), *headers]
     else:
         raw = speaks.render(turn, replies, stamp)
-        steps = plan_body(replace(reply, delay_s=0.0) if _is_background(turn) else reply, raw)
+        delay_s = 0.0 if _is_background(turn) else reply.delay_s + sum(gaps or ())
+        steps = plan_body(reply if reply.delay_s == delay_s else replace(reply, delay_s=delay_s), raw)
         headers = [JSON_TYPE, (b"content-length", b"%d" % _announced(reply, raw, steps)), *headers]
     return Outcome(200, with_own(headers, reply.headers), steps, reply=reply, raw=raw)
+
+
+def _timed(reply: Reply, session: Session) -> tuple[Reply, list[float] | None]:
+    """``reply`` with its delay, and the seconds before each of its tokens, where a latency is set."""
+    latency = reply.latency or session.latency
+    if latency is None:
+        return reply, None
+    from fake_llm.latency import timed  # noqa: PLC0415 - only where it is asked for
+
+    seed = f"{session.faults.seed} latency {session.journal.total}"
+    return timed(reply, latency, seed, reply.usage.output_tokens if reply.usage else 1)
+
+
+def _before_events(
+    events: Sequence[bytes], gaps: Sequence[float], turn: Turn, replies: Sequence[Reply], speaks: Dialect, stamp: Stamp
+) -> list[float]:
+    from fake_llm.latency import before_events, spoken_otherwise  # noqa: PLC0415 - as above
+
+    others, tokens = spoken_otherwise(replies)
+    return before_events(events, speaks.stream(turn, others, stamp), tokens, gaps)
 
 
 def _last_of_array(error_event: bytes, reply: Reply) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 
 from fake_llm.model import Fault, Reply
 
@@ -64,19 +64,23 @@ def plan_body(reply: Reply, body: bytes) -> list[Step]:
     return [*steps, *planned]
 
 
-def plan_stream(reply: Reply, events: Sequence[bytes], error_event: bytes | None) -> list[Step]:
+def plan_stream(
+    reply: Reply, events: Sequence[bytes], error_event: bytes | None, gaps: Sequence[float] | None = None
+) -> list[Step]:
     """How a stream's events are sent: in one write, unless they are to be apart in time or in writes.
 
-    ``error_event`` takes the place of what follows where the fault is ``stream_error``.
+    ``error_event`` takes the place of what follows where the fault is ``stream_error``. ``gaps``: the seconds before
+    each event, in place of the same delay between all.
     """
     fault = reply.fault
+    delay = reply.chunk_delay_s if gaps is None else gaps
     steps: list[Step] = [Pause(reply.delay_s)] if reply.delay_s else []
     if fault is None:
-        return [*steps, *_paced(events, reply.chunk_delay_s)]
+        return [*steps, *_paced(events, delay)]
     planned = _without_reply(fault)
     if planned is None:
         kept = _struck_events(fault, events, error_event)
-        planned = [*_slow_head(fault), *_paced(kept, reply.chunk_delay_s), *_end(fault)]
+        planned = [*_slow_head(fault), *_paced(kept, delay), *_end(fault)]
     return [*steps, *planned]
 
 
@@ -168,15 +172,29 @@ def _spoiled(data: bytes) -> bytes:
     return data[:place] + NO_UTF8 + data[place:]
 
 
-def _paced(events: Sequence[bytes], delay_s: float | None) -> list[Step]:
-    if delay_s is None:
+def _paced(events: Sequence[bytes], delay: float | Sequence[float] | None) -> list[Step]:
+    if delay is None:
         return [Write(b"".join(events))]
+    if not isinstance(delay, int | float):
+        return _timed(events, delay)
     steps: list[Step] = []
     for event in events:
-        if steps and delay_s:
-            steps.append(Pause(delay_s))
+        if steps and delay:
+            steps.append(Pause(delay))
         steps.append(Write(event))
     return steps or [Write(b"")]
+
+
+def _timed(events: Sequence[bytes], gaps: Sequence[float]) -> list[Step]:
+    """Events between which there is no time leave in one write."""
+    steps: list[Step] = []
+    together: list[bytes] = []
+    for event, gap in zip(events, chain(gaps, repeat(0.0)), strict=False):
+        if gap and together:
+            steps += [Write(b"".join(together)), Pause(gap)]
+            together = []
+        together.append(event)
+    return [*steps, Write(b"".join(together))]
 
 
 def _first_bytes(events: Sequence[bytes], count: int) -> list[bytes]:

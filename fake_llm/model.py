@@ -200,6 +200,22 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """Seconds that vary; ``p95_s`` None: they do not."""
+
+    median_s: float
+    p95_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How long a model takes to its first token, and from one token to the next. None: no time."""
+
+    ttft: Spread | None = None
+    inter_token: Spread | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Citation:
     """A source of what the reply says. ``words``: the part of the text that it stands for, "" for all of it.
 
@@ -252,6 +268,7 @@ class Reply:
     reasoning: str = ""
     server_tools: tuple[ServerTool, ...] = ()
     citations: tuple[Citation, ...] = ()
+    latency: Latency | None = None
 
 
 @dataclass(frozen=True, slots=True)

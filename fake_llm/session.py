@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl, unquote
 from fake_llm.fault_turns import FAULT_HEADER, FaultTurns
 from fake_llm.journal import Journal
 from fake_llm.kept import Kept
-from fake_llm.model import Fault, Reply, Turn
+from fake_llm.model import Fault, Latency, Reply, Turn
+from fake_llm.rate_limits import Limiter
 from fake_llm.scenario import Scenario
 
 KEY_PREFIX = "sk-realstack-"
@@ -26,11 +27,12 @@ KEY_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
 class ScenarioState:
     """A scenario together with how often it has answered in this session."""
 
-    __slots__ = ("scenario", "used")
+    __slots__ = ("limiter", "scenario", "used")
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.used = 0
+        self.limiter = None if scenario.limits is None else Limiter(scenario.limits)
 
     def __repr__(self) -> str:
         return f"<ScenarioState {self.scenario.name} used {self.used}x>"
@@ -62,6 +64,8 @@ class Session:
         self.kept = Kept()
         self.strict = False
         self.faults = FaultTurns()
+        self.latency: Latency | None = None
+        self.limiter: Limiter | None = None
         self._named = 0
 
     def __repr__(self) -> str:
@@ -82,6 +86,8 @@ class Session:
         """Replace the own scenario of that name, keeping its place and count; put it in front if there is none."""
         for state in self.own:
             if state.scenario.name == scenario.name:
+                if state.scenario.limits != scenario.limits:
+                    state.limiter = None if scenario.limits is None else Limiter(scenario.limits)
                 state.scenario = scenario
                 return
         self.own.insert(0, ScenarioState(scenario))
@@ -91,8 +97,10 @@ class Session:
         self.own.clear()
         for state in self.base:
             state.used = 0
+            state.limiter = None if state.scenario.limits is None else Limiter(state.scenario.limits)
         self.strict = False
         self.faults.reset()
+        self.latency = self.limiter = None
         self.journal.clear()
         self.kept.clear()
 
@@ -111,6 +119,15 @@ class Session:
         switched = self.faults.switched_for_this_call()
         return None if switched is None else ("fault switch", switched)
 
+    def limiters(self, turn: Turn, headers: Mapping[str, str]) -> list[Limiter]:
+        """The rate limits that hold for a turn: the session's, and those of the scenarios that match it."""
+        found = [] if self.limiter is None else [self.limiter]
+        for state in (*self.own, *self.base):
+            if state.limiter is not None and state.scenario.match.mismatch(turn, headers) is None:
+                found.append(state.limiter)
+                state.used += not state.scenario.answers
+        return found
+
     def select(self, turn: Turn, headers: Mapping[str, str]) -> Selected:
         """The reply of the first scenario that matches and still answers, and count that scenario as used."""
         for state in (*self.own, *self.base):
@@ -124,7 +141,9 @@ class Session:
         """Why the scenarios that are nearest to a match did not, a sentence each."""
         from fake_llm.mismatch import nearest  # noqa: PLC0415 - only for a request that is refused
 
-        return nearest([(state.scenario, state.used) for state in self.scenarios], turn, headers)
+        return nearest(
+            [(state.scenario, state.used) for state in self.scenarios if state.scenario.answers], turn, headers
+        )
 
     def _uniquely_named(self, scenario: Scenario) -> Scenario:
         taken = {state.scenario.name for state in self.scenarios}

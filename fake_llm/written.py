@@ -16,6 +16,7 @@ from fake_llm import scenario as plain
 from fake_llm.complaints import nearest
 from fake_llm.model import Citation, Json, Reply, ServerTool, ToolCall, Usage
 from fake_llm.written_faults import AnyFault, Form, fault_from
+from fake_llm.written_pacing import AnyLatency, LimitsForm, latency_from, limits_from
 
 
 class ScenarioError(Exception):
@@ -119,6 +120,7 @@ class ReplyForm(Form):
     reasoning: str = Field("", description="What the model thought first; seen where the client asked for it")
     server_tools: list[ServerToolForm] = Field(default_factory=list)
     citations: list[CitationForm] = Field(default_factory=list)
+    latency: AnyLatency | None = None
     tool_calls: list[ToolCallForm] = Field(default_factory=list)
     refusal: str | None = None
     fault: AnyFault | None = None
@@ -157,10 +159,11 @@ class ScenarioForm(Form):
     )
     after_last: Literal["repeat", "fall_through"] = Field("repeat", description="After a sequence's last reply")
     times: int | None = Field(None, ge=1, description="How often it answers at all")
+    limits: LimitsForm | None = Field(None, description="Of the requests that match; without a reply others answer")
 
     @model_validator(mode="after")
     def _has_a_reply(self) -> Self:
-        if (self.reply is None) == (not self.sequence):
+        if (self.reply is None) == (not self.sequence) and (self.limits is None or self.reply is not None):
             raise ValueError("give either reply or sequence")
         return self
 
@@ -171,13 +174,14 @@ def scenarios_from(forms: Iterable[ScenarioForm], *, prefix: str = "scenario") -
 
 
 def _scenario(form: ScenarioForm, default_name: str) -> plain.Scenario:
-    replies = form.sequence or [form.reply or ""]
+    replies = form.sequence or ([] if form.reply is None else [form.reply])
     return plain.Scenario(
         name=form.name or default_name,
         match=_match(form.match),
         answers=tuple(_answer(ReplyForm.model_validate({"text": r}) if isinstance(r, str) else r) for r in replies),
         times=form.times,
         after_last=form.after_last,
+        limits=limits_from(form.limits),
         form=form.model_dump(mode="json", by_alias=True, exclude_unset=True),
     )
 
@@ -238,6 +242,7 @@ def _answer(form: ReplyForm) -> plain.Answer:
         chunk_delay_s=form.chunk_delay_s,
         headers=form.headers,
         fault=fault_from(form.fault) if form.fault else None,
+        latency=latency_from(form.latency),
     )
     return plain.Answer(reply, template=form.template is not None, automatic=says_nothing)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -79,7 +79,7 @@ class FakeLLM:
         """The calls that pass every test given, oldest first; none given: all.
 
         ``user``, ``system``, ``reply``, ``error``: a text that is contained; ``model`` with ``*`` as wildcard; any
-        other field of :class:`Call`: its value. In place of a text a compiled pattern, in place of any value a function.
+        other field of :class:`Call`: its value. In place of a text a compiled pattern, of any value a function.
 
         :raises FakeLLMError: a call has no such field.
         """
@@ -142,6 +142,18 @@ class FakeLLM:
     def clear_fault(self) -> None:
         """Switch the fault off."""
         self._control.ask("DELETE", self._path("/fault"))
+
+    def limits(self, *, requests_per_minute: int | None = None, tokens_per_minute: int | None = None) -> None:
+        """Rate limits of this session for each provider by itself, the buckets full; neither given: none."""
+        limits = {"requests_per_minute": requests_per_minute, "tokens_per_minute": tokens_per_minute}
+        self._control.ask("PUT", self._path("/limits"), limits)
+
+    def latency(self, latency: str | Mapping[str, Any] | None) -> None:
+        """How long replies take: ``fast``, ``typical``, ``slow``, or ``{"ttft": …, "inter_token": …}``; None: no time.
+
+        Each is a number of seconds, or ``{"median_s": …, "p95_s": …}``.
+        """
+        self._control.ask("PUT", self._path("/latency"), {"latency": latency})
 
     def reset(self) -> None:
         """Forget this session's rules and calls."""

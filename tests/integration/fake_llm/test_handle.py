@@ -124,3 +124,15 @@ def test_a_rule_takes_any_kind_of_fault_and_a_retry_is_seen(llm: FakeLLM) -> Non
     assert (first.then, first.fault, second.retry, second.reply) == ("retried", "disconnect", 1, "made it")
     assert (first.retried_after_ms or 0) >= 0
     assert ", retried)" in str(first)
+
+
+def test_limits_and_a_latency_are_set_by_the_handle(llm: FakeLLM) -> None:
+    llm.limits(requests_per_minute=1)
+    assert [ask(llm), ask(llm)] == [200, 429]
+    llm.limits()
+    llm.latency({"ttft": 0.1})
+    assert ask(llm) == 200
+    assert llm.calls[-1].first_byte_ms is not None
+    assert llm.calls[-1].first_byte_ms >= 100
+    with pytest.raises(FakeLLMError, match="latency"):
+        llm.latency("fastest")
