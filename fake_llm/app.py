@@ -12,11 +12,21 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl
 
 from fake_llm import __version__
-from fake_llm.connection import BodyTooLarge, ClientLeft, Connection, Receive, Scope, Send
+from fake_llm.connection import (
+    MAX_BODY,
+    MAX_CONTROL_BODY,
+    BodyTooLarge,
+    ClientLeft,
+    Connection,
+    Receive,
+    Scope,
+    Send,
+    bounded,
+)
 from fake_llm.dialects import (
     COMPUTED,
     DIALECTS,
@@ -39,9 +49,14 @@ from fake_llm.model import Json, ProtocolError, Stamp
 from fake_llm.scenario import Scenario
 from fake_llm.session import Session, Sessions, api_key, key_in_query, session_of, split_path
 
+if TYPE_CHECKING:
+    from fake_llm.access import Access, From
+
 CONTROL = "/_fake"
 HEALTH = "/_fake/health"
 WARM_UP_AFTER_S = 0.05
+MAX_UNKNOWN_BODY = 1024 * 1024
+"""Bytes of a body at a path that is not served."""
 
 _HEALTH_BODY = to_bytes({"status": "ok", "version": __version__, "dialects": [*DIALECTS, *COMPUTED]})
 _LIVE_PATHS = frozenset({"/", "/health", "/healthz"})
@@ -52,11 +67,20 @@ AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 class App:
     """The fake LLM as an ASGI application. One event loop; all state is in ``sessions``."""
 
-    def __init__(self, scenarios: Sequence[Scenario] = (), *, log_calls: bool = False) -> None:
+    def __init__(
+        self,
+        scenarios: Sequence[Scenario] = (),
+        *,
+        log_calls: bool = False,
+        control_from: str = "loopback",
+        control_token: str = "",
+    ) -> None:
         self.sessions = Sessions(scenarios)
+        self._control_from, self._control_token = control_from, control_token
         self._log_calls = log_calls
         self._control: AsgiApp | None = None
         self._loading: asyncio.Future[None] | None = None
+        self._may: Access | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -99,6 +123,14 @@ class App:
         if path == HEALTH:
             await Connection(scope, receive, send).answer(200, [JSON_TYPE], _HEALTH_BODY)
             return
+        if refusal := self._access().refusal((scope.get("client") or (None,))[0], scope["headers"]):
+            await _refuse_control(scope, receive, send, 403, refusal)
+            return
+        announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if announced.isdigit() and int(announced) > MAX_CONTROL_BODY:
+            await _refuse_control(scope, receive, send, 413, f"The body may have {MAX_CONTROL_BODY} bytes.")
+            return
+        receive = bounded(receive)
         if self._control is None:
             self.warm_up()
             if self._loading is not None:
@@ -108,6 +140,13 @@ class App:
             await _send(connection, _bug(connection))
         else:
             await self._control(scope, receive, send)
+
+    def _access(self) -> Access:
+        if self._may is None:
+            from fake_llm.access import Access  # noqa: PLC0415 - no provider's path needs it
+
+            self._may = Access(cast("From", self._control_from), self._control_token)
+        return self._may
 
     async def _serve(self, connection: Connection, path: str) -> None:
         started = time.perf_counter()
@@ -150,7 +189,7 @@ async def _outcome(
     provider = _provider(connection, found)
     envelopes = envelope(provider)
     try:
-        body = await connection.body()
+        body = await connection.body(MAX_BODY if found else MAX_UNKNOWN_BODY)
         if found is None:
             raise _unserved(connection.method, path, envelopes)
         if key is None:
@@ -182,6 +221,11 @@ def _about_kept(session: Session, path: str, connection: Connection, body: bytes
     return answer(
         session.kept, connection.method, path.removeprefix("/v1/responses/"), dict(query), body=body, stamp=stamp
     )
+
+
+async def _refuse_control(scope: Scope, receive: Receive, send: Send, status: int, why: str) -> None:
+    said = to_bytes({"error": {"message": why, "problems": [why]}})
+    await Connection(scope, receive, send).answer(status, [JSON_TYPE, (b"connection", b"close")], said)
 
 
 def _unserved(method: str, path: str, envelopes: Envelope) -> ProtocolError:

@@ -18,6 +18,7 @@ Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 
 MAX_BODY = 64 * 1024 * 1024
+MAX_CONTROL_BODY = 16 * 1024 * 1024
 CLOSED_WITHIN_S = 5.0
 TRANSPORT = "fake_llm.transport"
 """The key of the scope under which the server puts the connection's transport."""
@@ -31,6 +32,19 @@ class BodyTooLarge(Exception):
 
 class ClientLeft(Exception):
     """The client closed the connection before it had sent its request."""
+
+
+def bounded(receive: Receive, limit: int = MAX_CONTROL_BODY) -> Receive:
+    """``receive`` that ends the request as if the client had left where its body is over ``limit``."""
+    size = 0
+
+    async def receive_some() -> Event:
+        nonlocal size
+        event = await receive()
+        size += len(event.get("body", b""))
+        return event if size <= limit else {"type": "http.disconnect"}
+
+    return receive_some
 
 
 class Connection:
@@ -53,12 +67,15 @@ class Connection:
         self.first_byte_at = 0.0
         self._left: asyncio.Task[None] | None = None
 
-    async def body(self) -> bytes:
+    async def body(self, limit: int = MAX_BODY) -> bytes:
         """The whole body of the request.
 
-        :raises BodyTooLarge: it is over ``MAX_BODY``; what follows is not read.
+        :raises BodyTooLarge: it is over ``limit``; what follows is not read.
         :raises ClientLeft: it ends too early.
         """
+        announced = self.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > limit:
+            raise BodyTooLarge
         event = await self._receive()
         if event["type"] == "http.request" and not event.get("more_body"):
             return bytes(event["body"])
@@ -66,7 +83,7 @@ class Connection:
         while event["type"] == "http.request":
             parts.append(event["body"])
             size += len(event["body"])
-            if size > MAX_BODY:
+            if size > limit:
                 raise BodyTooLarge
             if not event.get("more_body"):
                 return b"".join(parts)

@@ -23,7 +23,7 @@ from fake_llm.model import Json
 from fake_llm.rate_limits import Limiter
 from fake_llm.scenario import Scenario
 from fake_llm.session import KEY_PREFIX, Session, Sessions
-from fake_llm.written import ScenarioError, ScenarioForm, scenarios_from
+from fake_llm.written import Name, ScenarioError, ScenarioForm, scenarios_from
 from fake_llm.written_faults import FaultSwitch, Form, fault_from
 from fake_llm.written_pacing import AnyLatency, LatencySwitch, LimitsForm, latency_from, limits_from
 
@@ -170,9 +170,7 @@ def _add_scenarios(api: FastAPI, sessions: Sessions) -> None:
         return _json({"added": added, "scenarios": _scenarios(session)})
 
     @api.put(path + "/{name}")
-    async def set_scenario(
-        session_id: SessionId, name: Annotated[str, Path(max_length=200)], body: ScenarioForm
-    ) -> Response:
+    async def set_scenario(session_id: SessionId, name: Annotated[Name, Path()], body: ScenarioForm) -> Response:
         """Set one scenario by name: in front of all if it is new, else in its place, its count of answers kept."""
         session = sessions.get(session_id)
         session.set(scenarios_from([body.model_copy(update={"name": name})])[0])

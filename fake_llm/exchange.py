@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from fake_llm import fault_replies
 from fake_llm.automatic import automatic_reply, with_words_of
@@ -132,30 +133,24 @@ def with_own(headers: HeaderList, own: Mapping[str, str]) -> HeaderList:
 
 
 def _answered(turn: Turn, session: Session, headers: Mapping[str, str], speaks: Dialect, stamp: Stamp) -> Outcome:
+    answer = partial(_unlimited, turn, session, headers, speaks, stamp)
     limiters = session.limiters(turn, headers)
-    if limiters:
-        return _limited(limiters, turn, session, headers, speaks, stamp)
-    return _unlimited(turn, session, headers, speaks, stamp)
+    return _limited(limiters, turn, speaks.PROVIDER, stamp, answer) if limiters else answer()
 
 
 def _limited(
-    limiters: Sequence[Limiter],
-    turn: Turn,
-    session: Session,
-    headers: Mapping[str, str],
-    speaks: Dialect,
-    stamp: Stamp,
+    limiters: Sequence[Limiter], turn: Turn, provider: str, stamp: Stamp, answer: Callable[[], Outcome]
 ) -> Outcome:
-    """The outcome where rate limits hold: a 429, or what is answered otherwise; in both headers that tell the truth."""
+    """The outcome where rate limits hold: a 429, or ``answer``; with headers that tell the truth in both cases."""
     from fake_llm.envelopes.limits import limit_error, limit_headers  # noqa: PLC0415 - only where there are limits
 
-    provider, now = speaks.PROVIDER, time.monotonic()
+    now = time.monotonic()
     if over := exceeded(limiters, provider, count_input(turn), now):
         error, fault = limit_error(provider, over, turn.model)
         outcome = refused(error, envelope(provider), stamp, None if provider == "gemini" else fault)
         outcome.fault = "rate_limit"
     else:
-        outcome = _unlimited(turn, session, headers, speaks, stamp)
+        outcome = answer()
         usage = outcome.reply.usage if outcome.reply is not None else None
         spend(limiters, provider, usage.input_tokens + usage.output_tokens if usage else 0, now)
     told = dict(limit_headers(provider, standings(limiters, provider, now), time.time()))
@@ -251,16 +246,17 @@ def _spoken(turn: Turn, chosen: Selected, session: Session, speaks: Dialect, sta
     reply, gaps = _timed(replies[0], session)
     headers: HeaderList = envelopes.headers(stamp)
     if turn.stream:
-        events = speaks.stream(turn, replies, stamp)
+        stream = partial(_streamed, speaks, turn, stamp)
+        events = stream(replies)
         if fault is not None and fault.after_tokens is not None:
             others, more = fault_replies.otherwise_after(replies, fault.after_tokens)
-            same = fault_replies.common_start(events, speaks.stream(turn, others, stamp))
+            same = fault_replies.common_start(events, stream(others))
             fault = replace(fault, after_chunks=same + more)
             reply = replace(reply, fault=fault)
         error_event = None
         if fault is not None and fault.kind == "stream_error":
             error_event = _error_event(turn, fault, speaks, stamp, len(events))
-        before = None if gaps is None else _before_events(events, gaps, turn, replies, speaks, stamp)
+        before = None if gaps is None else _before_events(stream, events, replies, gaps)
         events = altered(events, fault)
         stream_type = speaks.STREAM_TYPE
         if not turn.sse:
@@ -277,6 +273,10 @@ def _spoken(turn: Turn, chosen: Selected, session: Session, speaks: Dialect, sta
     return Outcome(200, with_own(headers, reply.headers), steps, reply=reply, raw=raw)
 
 
+def _streamed(speaks: Dialect, turn: Turn, stamp: Stamp, replies: Sequence[Reply]) -> list[bytes]:
+    return speaks.stream(turn, replies, stamp)
+
+
 def _timed(reply: Reply, session: Session) -> tuple[Reply, list[float] | None]:
     """``reply`` with its delay, and the seconds before each of its tokens, where a latency is set."""
     latency = reply.latency or session.latency
@@ -289,12 +289,15 @@ def _timed(reply: Reply, session: Session) -> tuple[Reply, list[float] | None]:
 
 
 def _before_events(
-    events: Sequence[bytes], gaps: Sequence[float], turn: Turn, replies: Sequence[Reply], speaks: Dialect, stamp: Stamp
+    stream: Callable[[Sequence[Reply]], list[bytes]],
+    events: Sequence[bytes],
+    replies: Sequence[Reply],
+    gaps: Sequence[float],
 ) -> list[float]:
     from fake_llm.latency import before_events, spoken_otherwise  # noqa: PLC0415 - as above
 
     others, tokens = spoken_otherwise(replies)
-    return before_events(events, speaks.stream(turn, others, stamp), tokens, gaps)
+    return before_events(events, stream(others), tokens, gaps)
 
 
 def _last_of_array(error_event: bytes, reply: Reply) -> bytes:

@@ -30,11 +30,11 @@ def drawn(spread: Spread | None, chance: Random) -> float:
 
 
 def timed(reply: Reply, latency: Latency, seed: str, tokens: int) -> tuple[Reply, list[float]]:
-    """``reply`` with its time to the first token, and the seconds before each of the tokens. What it says itself stands.
+    """``reply`` with its time to the first token, and the seconds before each of its tokens, the first of them 0.
 
-    The first of these seconds is 0.
+    What the reply says itself stands.
     """
-    chance = Random(seed)
+    chance = Random(seed)  # noqa: S311 - nothing here is to be kept secret
     first = drawn(latency.ttft, chance)
     gaps = [0.0, *(drawn(latency.inter_token, chance) for _ in range(tokens - 1))]
     if reply.chunk_delay_s is not None:

@@ -148,10 +148,20 @@ class ReplyForm(Form):
         return self
 
 
+def _no_path(name: str) -> str:
+    if _PATHLIKE.search(name):
+        raise ValueError("a name has no slashes, no control characters, and is not '..'")
+    return name
+
+
+_PATHLIKE = re.compile(r"[/\\\x00-\x1f\x7f]|^\.{1,2}$")
+Name = Annotated[str, AfterValidator(_no_path), Field(max_length=200)]
+
+
 class ScenarioForm(Form):
     """A rule: which requests, and what they get."""
 
-    name: str = ""
+    name: Name = ""
     match: MatchForm = Field(default_factory=lambda: MatchForm.model_validate({}))
     reply: str | ReplyForm | None = None
     sequence: list[str | ReplyForm] = Field(

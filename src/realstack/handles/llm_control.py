@@ -9,7 +9,7 @@ from typing import Any
 
 from realstack.errors import FakeLLMError
 from realstack.model import Endpoint
-from realstack.services.fake_llm import base_url
+from realstack.services.fake_llm import base_url, control_headers
 from realstack.services.fake_llm_files import refused
 
 ANSWER_WITHIN_S = 10.0
@@ -21,6 +21,8 @@ class Control:
     def __init__(self, endpoint: Endpoint) -> None:
         self.base = base_url(endpoint)
         self._endpoint = endpoint
+        self._below = endpoint.options.get("path", "")
+        self._headers = {"content-type": "application/json", **control_headers(endpoint)}
         self._lock = threading.Lock()
         self._connection: http.client.HTTPConnection | None = None
 
@@ -43,12 +45,7 @@ class Control:
                 fresh = self._connection is None
                 try:
                     connection = self._connected()
-                    connection.request(
-                        method,
-                        self._endpoint.options.get("path", "") + path,
-                        body,
-                        {"content-type": "application/json"},
-                    )
+                    connection.request(method, self._below + path, body, self._headers)
                     answer = connection.getresponse()
                     return answer.status, answer.read()
                 except (http.client.HTTPException, OSError) as problem:
