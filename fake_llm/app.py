@@ -45,6 +45,7 @@ from fake_llm.exchange import JSON_TYPE, Outcome, decode, generate, new_stamp, r
 from fake_llm.fault_turns import FAULT_HEADER
 from fake_llm.faults import Write
 from fake_llm.journal import Entry
+from fake_llm.metrics import CONTENT_TYPE, Metrics
 from fake_llm.model import Json, ProtocolError, Stamp
 from fake_llm.scenario import Scenario
 from fake_llm.session import Session, Sessions, api_key, key_in_query, session_of, split_path
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 CONTROL = "/_fake"
 HEALTH = "/_fake/health"
+METRICS = "/metrics"
 WARM_UP_AFTER_S = 0.05
 MAX_UNKNOWN_BODY = 1024 * 1024
 """Bytes of a body at a path that is not served."""
@@ -80,6 +82,7 @@ class App:
         self._log_calls = log_calls
         self._control: AsgiApp | None = None
         self._loading: asyncio.Future[None] | None = None
+        self.metrics = Metrics()
         self._may: Access | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +90,7 @@ class App:
         if scope["type"] != "http":
             return
         path: str = scope["path"]
-        if path.startswith(CONTROL):
+        if path.startswith(CONTROL) or path == METRICS:
             await self._serve_control(path, scope, receive, send)
             return
         connection = Connection(scope, receive, send)
@@ -125,6 +128,9 @@ class App:
             return
         if refusal := self._access().refusal((scope.get("client") or (None,))[0], scope["headers"]):
             await _refuse_control(scope, receive, send, 403, refusal)
+            return
+        if path == METRICS:
+            await Connection(scope, receive, send).answer(200, [(b"content-type", CONTENT_TYPE)], self.metrics.text())
             return
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if announced.isdigit() and int(announced) > MAX_CONTROL_BODY:
@@ -177,6 +183,8 @@ class App:
             entry.bytes_sent = connection.bytes_sent
             if connection.first_byte_at:
                 entry.first_byte_ms = (connection.first_byte_at - started) * 1_000
+            if found is not None and found.operation == "generate":
+                self.metrics.record(entry, _provider(connection, found))
             if self._log_calls:
                 _log(entry, session)
 

@@ -18,6 +18,7 @@ from fake_llm import __version__
 from fake_llm.complaints import sentences
 from fake_llm.dialects import COMPUTED, DIALECTS
 from fake_llm.dialects.wire import to_bytes
+from fake_llm.docs_page import PAGE, POLICY
 from fake_llm.journal import Journal
 from fake_llm.model import Json
 from fake_llm.rate_limits import Limiter
@@ -84,6 +85,11 @@ def build(sessions: Sessions) -> FastAPI:
 
 
 def _add_health(api: FastAPI) -> None:
+    @api.get("/_fake/docs", include_in_schema=False)
+    async def docs() -> Response:
+        """This API for a reader, in a browser without the internet."""
+        return Response(PAGE, media_type="text/html", headers={"content-security-policy": POLICY})
+
     @api.get("/_fake/health")
     async def health() -> Response:
         """Whether the server answers, and which dialects it speaks."""

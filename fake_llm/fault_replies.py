@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from html import escape
 from http import HTTPStatus
 
 from fake_llm import tokens
@@ -112,6 +111,8 @@ def page(fault: Fault) -> bytes:
     heading = fault.message or (f"{fault.status} {reason}".strip() if fault.status >= 400 else "Sign in to continue")
     if "html" not in fault.content_type:
         return heading.encode()
+    from html import escape  # noqa: PLC0415 - with its table of entities, and seldom needed
+
     words = escape(heading)
     return (
         f"<html>\r\n<head><title>{words}</title></head>\r\n<body>\r\n<center><h1>{words}</h1></center>\r\n"
