@@ -59,6 +59,16 @@ def test_the_sdks_count_of_retries_tells_a_retry_and_how_long_it_waited(session:
     assert (anew["retry"], retry["then"]) == (0, "read")
 
 
+def test_a_new_call_of_the_application_is_no_retry_though_the_one_before_failed(
+    session: Session, chat: openai.OpenAI
+) -> None:
+    session.add({"sequence": [{"fault": {"kind": "status", "status": 503}}, "fine"]})
+    with pytest.raises(openai.InternalServerError):
+        chat.chat.completions.create(model="m", messages=HELLO)
+    chat.chat.completions.create(model="m", messages=HELLO)
+    assert [(entry["retry"], entry["then"]) for entry in session.journal()] == [(0, "read"), (0, "read")]
+
+
 def test_without_the_sdks_count_the_same_request_after_a_failure_is_a_retry(session: Session) -> None:
     session.add({"sequence": [{"fault": {"kind": "status", "status": 500}}, {"fault": {"kind": "disconnect"}}, "fine"]})
     path, body = BODIES["gemini"]
