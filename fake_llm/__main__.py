@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,9 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"file descriptor {options.fd}" if options.fd is not None else f"{options.host}:{options.port}"
         sys.stderr.write(f"cannot listen at {where}: {error}\n")
         return 2
-    serve(
-        App(scenarios, log_calls=options.log_level in {"debug", "info"}), listener, debug=options.log_level == "debug"
+    app = App(
+        scenarios,
+        log_calls=options.log_level in {"debug", "info"},
+        control_from=options.control_from,
+        control_token=options.control_token or os.environ.get("FAKE_LLM_CONTROL_TOKEN", ""),
     )
+    serve(app, listener, debug=options.log_level == "debug")
     return 0
 
 
@@ -61,6 +66,18 @@ def _parser() -> argparse.ArgumentParser:
         choices=["debug", "info", "warning", "error"],
         default="info",
         help="info: a line for each call on standard error (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--control-from",
+        choices=["none", "loopback", "private", "any"],
+        default="loopback",
+        help="addresses that need no token for /_fake and /metrics; in a container the host is a private one "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--control-token",
+        metavar="TOKEN",
+        help="lets requests from elsewhere in, as a bearer token (default: $FAKE_LLM_CONTROL_TOKEN)",
     )
     parser.add_argument("--version", action="version", version=__version__)
     return parser

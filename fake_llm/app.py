@@ -12,11 +12,22 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl
 
 from fake_llm import __version__
-from fake_llm.connection import BodyTooLarge, ClientLeft, Connection, Receive, Scope, Send
+from fake_llm.answering import with_asked_fault
+from fake_llm.connection import (
+    MAX_BODY,
+    MAX_CONTROL_BODY,
+    BodyTooLarge,
+    ClientLeft,
+    Connection,
+    Receive,
+    Scope,
+    Send,
+    bounded,
+)
 from fake_llm.dialects import (
     COMPUTED,
     DIALECTS,
@@ -32,18 +43,27 @@ from fake_llm.dialects import (
 )
 from fake_llm.dialects.wire import to_bytes
 from fake_llm.envelopes import Envelope, envelope, provider_of
-from fake_llm.exchange import JSON_TYPE, Outcome, decode, generate, new_stamp, refused
+from fake_llm.exchange import generate
+from fake_llm.fault_turns import FAULT_HEADER
 from fake_llm.faults import Write
 from fake_llm.journal import Entry
+from fake_llm.metrics import CONTENT_TYPE, Metrics
 from fake_llm.model import Json, ProtocolError, Stamp
+from fake_llm.outcome import JSON_TYPE, Outcome, decode, new_stamp, refused
 from fake_llm.scenario import Scenario
 from fake_llm.session import Session, Sessions, api_key, key_in_query, session_of, split_path
 
+if TYPE_CHECKING:
+    from fake_llm.access import Access, From
+
 CONTROL = "/_fake"
 HEALTH = "/_fake/health"
+METRICS = "/metrics"
 WARM_UP_AFTER_S = 0.05
 VLLM_VERSION = "0.11.2"
 """Of the vLLM that is played where OpenAI's API has no such path."""
+MAX_UNKNOWN_BODY = 1024 * 1024
+"""Bytes of a body at a path that is not served."""
 
 _HEALTH_BODY = to_bytes({"status": "ok", "version": __version__, "dialects": [*DIALECTS, *COMPUTED]})
 _UP = (JSON_TYPE, b'{"status":"ok"}')
@@ -62,18 +82,28 @@ AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 class App:
     """The fake LLM as an ASGI application. One event loop; all state is in ``sessions``."""
 
-    def __init__(self, scenarios: Sequence[Scenario] = (), *, log_calls: bool = False) -> None:
+    def __init__(
+        self,
+        scenarios: Sequence[Scenario] = (),
+        *,
+        log_calls: bool = False,
+        control_from: str = "loopback",
+        control_token: str = "",
+    ) -> None:
         self.sessions = Sessions(scenarios)
+        self._control_from, self._control_token = control_from, control_token
         self._log_calls = log_calls
         self._control: AsgiApp | None = None
         self._loading: asyncio.Future[None] | None = None
+        self.metrics = Metrics()
+        self._may: Access | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             return
         path: str = scope["path"]
-        if path.startswith(CONTROL):
+        if path.startswith(CONTROL) or path == METRICS:
             await self._serve_control(path, scope, receive, send)
             return
         connection = Connection(scope, receive, send)
@@ -109,6 +139,17 @@ class App:
         if path == HEALTH:
             await Connection(scope, receive, send).answer(200, [JSON_TYPE], _HEALTH_BODY)
             return
+        if refusal := self._access().refusal((scope.get("client") or (None,))[0], scope["headers"]):
+            await _refuse_control(scope, receive, send, 403, refusal)
+            return
+        if path == METRICS:
+            await Connection(scope, receive, send).answer(200, [(b"content-type", CONTENT_TYPE)], self.metrics.text())
+            return
+        announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if announced.isdigit() and int(announced) > MAX_CONTROL_BODY:
+            await _refuse_control(scope, receive, send, 413, f"The body may have {MAX_CONTROL_BODY} bytes.")
+            return
+        receive = bounded(receive)
         if self._control is None:
             self.warm_up()
             if self._loading is not None:
@@ -118,6 +159,13 @@ class App:
             await _send(connection, _bug(connection))
         else:
             await self._control(scope, receive, send)
+
+    def _access(self) -> Access:
+        if self._may is None:
+            from fake_llm.access import Access  # noqa: PLC0415 - no provider's path needs it
+
+            self._may = Access(cast("From", self._control_from), self._control_token)
+        return self._may
 
     async def _serve(self, connection: Connection, path: str) -> None:
         started = time.perf_counter()
@@ -132,11 +180,15 @@ class App:
         session = self.sessions.get(session_of(connection.headers, from_path, key))
         entry = Entry(connection.method, path, time.time(), headers=connection.headers)
         azure = is_azure(rest)
-        outcome, seen = await _outcome(
+        outcome, body = await _outcome(
             connection, asked, found, key, session, path_model=deployment(rest), provider="azure" if azure else ""
         )
+        if FAULT_HEADER in connection.headers and (found is None or found.operation != "generate"):
+            provider = "azure" if azure else _provider(connection, found)
+            outcome = with_asked_fault(outcome, session, connection.headers, provider, new_stamp())
         entry.dialect = _dialect_name(connection, found)
-        outcome.note(entry, seen=seen)
+        outcome.note(entry, seen=len(body))
+        entry.asked(body)
         if found is not None and found.operation == "generate":
             session.journal.add(entry)
         entry.duration_ms = (time.perf_counter() - started) * 1_000
@@ -145,6 +197,11 @@ class App:
             entry.outcome = await _send(connection, outcome)
         finally:
             entry.duration_ms = (time.perf_counter() - started) * 1_000
+            entry.bytes_sent = connection.bytes_sent
+            if connection.first_byte_at:
+                entry.first_byte_ms = (connection.first_byte_at - started) * 1_000
+            if found is not None and found.operation == "generate":
+                self.metrics.record(entry, _provider(connection, found))
             if self._log_calls:
                 _log(entry, session)
 
@@ -158,12 +215,12 @@ async def _outcome(
     *,
     path_model: str | None,
     provider: str,
-) -> tuple[Outcome, int]:
-    """What is answered at ``path``, and how many bytes the request had; ``provider`` if the path says it."""
+) -> tuple[Outcome, bytes]:
+    """What is answered at ``path``, and what the request had as its body; ``provider`` if the path says it."""
     stamp = new_stamp()
     envelopes = envelope(provider or _provider(connection, found))
     try:
-        body = await connection.body()
+        body = await connection.body(MAX_BODY if found else MAX_UNKNOWN_BODY)
         if found is None:
             raise _unserved(connection.method, path, envelopes)
         if key is None and not found.keyless:
@@ -175,21 +232,21 @@ async def _outcome(
             answered = generate(
                 found.dialect, session, sent, body, stamp, bound=bound, path_model=path_model, provider=provider
             )
-            return answered, len(body)
+            return answered, body
         if found.operation == "kept":
-            return _about_kept(session, path, connection, body, stamp, envelopes=envelopes), len(body)
+            return _about_kept(session, path, connection, body, stamp, envelopes=envelopes), body
         if found.operation == "local":
-            return _about_local(session, path, connection, body), len(body)
+            return _about_local(session, path, connection, body), body
         raw = _looked_up(found, path, _provider(connection, found), connection, body)
     except BodyTooLarge:
         error = ProtocolError("The request is too large.", status=413)
         outcome = refused(error, envelopes, stamp)
         outcome.headers = [*outcome.headers, (b"connection", b"close")]
-        return outcome, 0
+        return outcome, b""
     except ProtocolError as error:
-        return refused(error, envelopes, stamp), len(body)
+        return refused(error, envelopes, stamp), body
     headers = [JSON_TYPE, (b"content-length", b"%d" % len(raw)), *envelopes.headers(stamp)]
-    return Outcome(200, headers, [Write(raw)], raw=raw), len(body)
+    return Outcome(200, headers, [Write(raw)], raw=raw), body
 
 
 def _about_kept(
@@ -206,6 +263,11 @@ def _about_local(session: Session, path: str, connection: Connection, body: byte
     from fake_llm.ollama_models import answer  # noqa: PLC0415 - as all dialects, when first asked
 
     return answer(session.local, connection.method, path, body)
+
+
+async def _refuse_control(scope: Scope, receive: Receive, send: Send, status: int, why: str) -> None:
+    said = to_bytes({"error": {"message": why, "problems": [why]}})
+    await Connection(scope, receive, send).answer(status, [JSON_TYPE, (b"connection", b"close")], said)
 
 
 def _unserved(method: str, path: str, envelopes: Envelope) -> ProtocolError:

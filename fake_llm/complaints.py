@@ -40,17 +40,17 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def _place(loc: tuple[int | str, ...]) -> str:
     """``('scenarios', 0, 'reply', 'ReplyForm', 'txt')`` as ``scenarios[0].reply.txt``."""
     place = ""
-    for step in loc:
+    for before, step in zip(("", *loc), loc, strict=False):
         if isinstance(step, int):
             place += f"[{step}]"
-        elif not _is_alternative(step):
+        elif not _is_alternative(step) and not (before == "fault" and step in FAULT_KINDS):
             place += f".{step}" if place else step
     return place or "scenario"
 
 
 def _is_alternative(step: int | str) -> bool:
     """Whether pydantic added the step to say which alternative of a union it tried."""
-    return isinstance(step, str) and (step in {"str", *FAULT_KINDS} or step.endswith("Form") or "[" in step)
+    return isinstance(step, str) and (step == "str" or step.endswith("Form") or "[" in step)
 
 
 def _is_other_alternative(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:

@@ -18,11 +18,15 @@ from fake_llm import __version__
 from fake_llm.complaints import sentences
 from fake_llm.dialects import COMPUTED, DIALECTS
 from fake_llm.dialects.wire import to_bytes
+from fake_llm.docs_page import PAGE, POLICY
 from fake_llm.journal import Journal
 from fake_llm.model import Json
+from fake_llm.rate_limits import Limiter
 from fake_llm.scenario import Scenario
 from fake_llm.session import KEY_PREFIX, Session, Sessions
-from fake_llm.written import FaultSwitch, Form, ScenarioError, ScenarioForm, fault_from, scenarios_from
+from fake_llm.written import Name, ScenarioError, ScenarioForm, scenarios_from
+from fake_llm.written_faults import FaultSwitch, Form, fault_from
+from fake_llm.written_pacing import AnyLatency, LatencySwitch, LimitsForm, latency_from, limits_from
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 SessionId = Annotated[str, Path(pattern=ID_PATTERN, description="The session's id")]
@@ -48,6 +52,9 @@ class NewSession(Form):
     scenarios: list[ScenarioForm] = Field(default_factory=list)
     files: list[SentFile] | None = Field(None, description="In place of the files that were handed to the server")
     strict: bool = False
+    seed: int = Field(0, description="Decides which calls a fault with a rate strikes, and latencies that vary")
+    latency: AnyLatency | None = None
+    limits: LimitsForm | None = None
 
 
 class ScenarioList(Form):
@@ -57,9 +64,10 @@ class ScenarioList(Form):
 
 
 class SessionChange(Form):
-    """Settings of a session."""
+    """Settings of a session; what is not given stays."""
 
-    strict: bool
+    strict: bool | None = None
+    seed: int | None = None
 
 
 def build(sessions: Sessions) -> FastAPI:
@@ -72,10 +80,16 @@ def build(sessions: Sessions) -> FastAPI:
     _add_scenarios(api, sessions)
     _add_journal(api, sessions)
     _add_fault(api, sessions)
+    _add_pacing(api, sessions)
     return api
 
 
 def _add_health(api: FastAPI) -> None:
+    @api.get("/_fake/docs", include_in_schema=False)
+    async def docs() -> Response:
+        """This API for a reader, in a browser without the internet."""
+        return Response(PAGE, media_type="text/html", headers={"content-security-policy": POLICY})
+
     @api.get("/_fake/health")
     async def health() -> Response:
         """Whether the server answers, and which dialects it speaks."""
@@ -96,7 +110,9 @@ def _add_sessions(api: FastAPI, sessions: Sessions) -> None:
         except ScenarioError as error:
             return _wrong(error.problems)
         session = sessions.new(body.id or secrets.token_hex(8), handed)
-        session.strict = body.strict
+        session.strict, session.faults.seed = body.strict, body.seed
+        session.latency, limits = latency_from(body.latency), limits_from(body.limits)
+        session.limiter = None if limits is None else Limiter(limits)
         session.put_in_front(scenarios_from(body.scenarios))
         return _json(_details(session), status=201)
 
@@ -119,7 +135,8 @@ def _add_sessions(api: FastAPI, sessions: Sessions) -> None:
     async def change_session(session_id: SessionId, body: SessionChange) -> Response:
         """Change a session's settings."""
         session = sessions.get(session_id)
-        session.strict = body.strict
+        session.strict = session.strict if body.strict is None else body.strict
+        session.faults.seed = session.faults.seed if body.seed is None else body.seed
         return _json(_details(session))
 
     @api.delete("/_fake/sessions/{session_id}")
@@ -159,9 +176,7 @@ def _add_scenarios(api: FastAPI, sessions: Sessions) -> None:
         return _json({"added": added, "scenarios": _scenarios(session)})
 
     @api.put(path + "/{name}")
-    async def set_scenario(
-        session_id: SessionId, name: Annotated[str, Path(max_length=200)], body: ScenarioForm
-    ) -> Response:
+    async def set_scenario(session_id: SessionId, name: Annotated[Name, Path()], body: ScenarioForm) -> Response:
         """Set one scenario by name: in front of all if it is new, else in its place, its count of answers kept."""
         session = sessions.get(session_id)
         session.set(scenarios_from([body.model_copy(update={"name": name})])[0])
@@ -221,13 +236,39 @@ def _add_fault(api: FastAPI, sessions: Sessions) -> None:
         return Response(status_code=204)
 
 
+def _add_pacing(api: FastAPI, sessions: Sessions) -> None:
+    @api.put("/_fake/sessions/{session_id}/limits")
+    async def set_limits(session_id: SessionId, body: LimitsForm) -> Response:
+        """Rate limits that hold for each provider by itself, the buckets full. An empty object: none."""
+        limits = limits_from(body)
+        session = sessions.get(session_id)
+        session.limiter = None if limits is None else Limiter(limits)
+        return _json(_details(session))
+
+    @api.delete("/_fake/sessions/{session_id}/limits", status_code=204)
+    async def clear_limits(session_id: SessionId) -> Response:
+        """Take the session's rate limits away."""
+        sessions.get(session_id).limiter = None
+        return Response(status_code=204)
+
+    @api.put("/_fake/sessions/{session_id}/latency")
+    async def set_latency(session_id: SessionId, body: LatencySwitch) -> Response:
+        """How long the session's replies take that say nothing of it themselves; null: no time."""
+        session = sessions.get(session_id)
+        session.latency = latency_from(body.latency)
+        return _json(_details(session))
+
+
 def _summary(session: Session) -> dict[str, Json]:
     return {
         "id": session.id,
         "api_key": KEY_PREFIX + session.id,
         "path_prefix": f"/s/{session.id}",
         "strict": session.strict,
-        "fault": asdict(session.fault) if session.fault else None,
+        "seed": session.faults.seed,
+        "fault": asdict(session.faults.switched) if session.faults.switched else None,
+        "latency": asdict(session.latency) if session.latency else None,
+        "limits": asdict(session.limiter.limits) if session.limiter else None,
         "calls": session.journal.total,
         "unmatched": session.journal.unmatched,
         "dropped": session.journal.dropped,

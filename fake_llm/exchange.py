@@ -1,58 +1,20 @@
 """One exchange with a model, from the request's bytes to the plan of what to send. The server's main path.
 
 ``read → session → key → parse → choose → finish → render → plan``: all of it pure but for what the session counts and
-keeps.
+keeps. From the choice on it is :mod:`fake_llm.answering`.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
 
-from fake_llm.automatic import automatic_reply, with_thought, with_words_of
-from fake_llm.dialects import KEEPING, LOCAL, NOTHING, STORING, Dialect, dialect, keeping, storing
-from fake_llm.dialects.wire import json_array, to_bytes
-from fake_llm.envelopes import DRESSING, Envelope, HeaderList, dressing, envelope
-from fake_llm.faults import Step, Write, is_in_reply, plan_body, plan_stream
-from fake_llm.finish import finish
-from fake_llm.journal import Entry
-from fake_llm.model import Fault, Json, ProtocolError, Reply, Stamp, Turn
-from fake_llm.session import Selected, Session
-from fake_llm.tokens import count_input
-
-JSON_TYPE = (b"content-type", b"application/json")
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What is to be sent, and what the journal keeps of it."""
-
-    status: int
-    headers: HeaderList
-    steps: Sequence[Step]
-    turn: Turn | None = None
-    reply: Reply | None = None
-    replies: Sequence[Reply] = ()
-    raw: bytes = b""
-    scenario: str | None = None
-    fault: str | None = None
-    error: str | None = None
-    body: Json = field(default=None)
-
-    def note(self, entry: Entry, *, seen: int) -> None:
-        """Write this outcome of a request of ``seen`` bytes into ``entry``."""
-        entry.body, entry.turn, entry.reply, entry.reply_raw = self.body, self.turn, self.reply, self.raw
-        entry.status, entry.error, entry.fault = self.status, self.error, self.fault
-        entry.scenario, entry.matched = self.scenario, self.scenario is not None
-        entry.size = 1_000 + 3 * seen + len(self.raw)
-
-
-def new_stamp() -> Stamp:
-    """A stamp of now with a random id."""
-    return Stamp(os.urandom(12).hex(), int(time.time()))
+from fake_llm.answering import Served, answered, is_background
+from fake_llm.dialects import KEEPING, LOCAL, NOTHING, STORING, dialect, keeping, storing
+from fake_llm.envelopes import envelope
+from fake_llm.model import Json, ProtocolError, Stamp
+from fake_llm.outcome import Outcome, decode, refused
+from fake_llm.session import Session
 
 
 def generate(
@@ -88,7 +50,7 @@ def generate(
         outcome = refused(error, envelopes, stamp)
         outcome.body = decoded if decoded is not None else body.decode("utf-8", "replace")
         return outcome
-    outcome = _answered(turn, session, headers, speaks, stamp, provider=provider)
+    outcome = answered(turn, session, headers, Served(speaks, provider), stamp)
     outcome.turn, outcome.body = turn, decoded
     size = 1_000 + 3 * len(body) + len(outcome.raw)
     if outcome.replies and dialect_name in STORING:
@@ -98,155 +60,6 @@ def generate(
     if keeps and outcome.reply is not None:
         kept = keeping(dialect_name).kept_turn(turn, outcome.reply, stamp, session.kept, size)
         if kept is not None:
-            kept.ready_at = time.time() + outcome.reply.delay_s if _is_background(turn) else 0.0
+            kept.ready_at = time.time() + outcome.reply.delay_s if is_background(turn) else 0.0
             session.kept.add(kept)
     return outcome
-
-
-def refused(error: ProtocolError, envelopes: Envelope, stamp: Stamp, fault: Fault | None = None) -> Outcome:
-    """An error in the provider's envelope."""
-    raw = to_bytes(envelopes.error_object(error, stamp))
-    headers = [JSON_TYPE, (b"content-length", b"%d" % len(raw)), *envelopes.error_headers(error.status, stamp, fault)]
-    if fault is not None:
-        headers = with_own(headers, fault.headers)
-    return Outcome(error.status, headers, [Write(raw)], raw=raw, error=error.message)
-
-
-def sent(raw: bytes) -> Outcome:
-    """JSON as it is sent, without the provider's own headers."""
-    return Outcome(200, [JSON_TYPE, (b"content-length", b"%d" % len(raw))], [Write(raw)], raw=raw)
-
-
-def whole(value: Json) -> Outcome:
-    """As :func:`sent`, from a value."""
-    return sent(to_bytes(value))
-
-
-def decode(body: bytes) -> Json:
-    """The request's JSON object.
-
-    :raises ProtocolError: it is none.
-    """
-    try:
-        decoded = _decoder.decode(body.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(
-            "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
-            f"library correctly. The API expects a JSON payload, but what was sent was not valid JSON: {error})"
-        ) from error
-    if not isinstance(decoded, dict):
-        raise ProtocolError("The body of the request must be a JSON object.", code="invalid_type")
-    return decoded
-
-
-def with_own(headers: HeaderList, own: Mapping[str, str]) -> HeaderList:
-    """``headers`` with those of a scenario put in their place."""
-    if not own:
-        return headers
-    encoded = {name.lower().encode("latin-1", "replace"): _one_line(value) for name, value in own.items()}
-    return [(name, value) for name, value in headers if name not in encoded] + list(encoded.items())
-
-
-def _answered(
-    turn: Turn, session: Session, headers: Mapping[str, str], speaks: Dialect, stamp: Stamp, *, provider: str
-) -> Outcome:
-    envelopes = envelope(provider)
-    switched = session.take_fault()
-    chosen = session.select(turn, headers) if switched is None else Selected("fault switch", Reply(fault=switched))
-    if chosen.name is None and not turn.computed:
-        session.journal.unmatched += 1
-        if session.strict:
-            return refused(_unmatched(turn, session, headers), envelopes, stamp)
-    fault = chosen.reply.fault
-    if fault is not None and not is_in_reply(fault, stream=turn.stream):
-        outcome = refused(envelopes.from_fault(fault, turn.model), envelopes, stamp, fault)
-        if chosen.reply.delay_s:
-            outcome.steps = plan_body(replace(chosen.reply, fault=None), outcome.raw)
-    else:
-        outcome = _spoken(turn, chosen, speaks, stamp, session, provider=provider)
-    outcome.scenario, outcome.fault = chosen.name, fault.kind if fault else None
-    return outcome
-
-
-def _spoken(turn: Turn, chosen: Selected, speaks: Dialect, stamp: Stamp, session: Session, *, provider: str) -> Outcome:
-    envelopes = envelope(provider)
-    input_tokens = count_input(turn)
-    replies = [finish(with_thought(_words(turn, chosen, n), turn), turn, input_tokens) for n in range(turn.choices)]
-    if turn.breakpoints:
-        found = session.prompts.look_up(turn.breakpoints, time.time())
-        if chosen.reply.usage is None:
-            replies = [replace(reply, usage=found.in_usage(reply.usage)) for reply in replies if reply.usage]
-    reply = replies[0]
-    headers: HeaderList = envelopes.headers(stamp)
-    if turn.stream:
-        events = speaks.stream(turn, replies, stamp)
-        if provider in DRESSING:
-            events = dressing(provider).dressed_events(turn, events)
-        error_event = None
-        if reply.fault is not None and reply.fault.kind == "stream_error":
-            error_event = _error_event(turn, reply.fault, speaks, stamp, len(events))
-        stream_type = speaks.STREAM_TYPE
-        if not turn.sse:
-            events, stream_type = json_array(events), JSON_TYPE[1]
-            error_event = error_event and _last_of_array(error_event, reply)
-        raw = b"".join(events)
-        steps = plan_stream(reply, events, error_event)
-        headers = [(b"content-type", stream_type), (b"cache-control", b"no-cache"), *headers]
-    else:
-        raw = speaks.render(turn, replies, stamp)
-        if provider in DRESSING:
-            raw = dressing(provider).dressed(turn, raw)
-        steps = plan_body(replace(reply, delay_s=0.0) if _is_background(turn) else reply, raw)
-        headers = [JSON_TYPE, (b"content-length", b"%d" % _announced(reply, raw, steps)), *headers]
-    return Outcome(200, with_own(headers, reply.headers), steps, reply=reply, replies=replies, raw=raw)
-
-
-def _last_of_array(error_event: bytes, reply: Reply) -> bytes:
-    begun = reply.fault is None or reply.fault.after_chunks != 0
-    return b"".join(json_array([error_event], begun=begun))
-
-
-def _is_background(turn: Turn) -> bool:
-    return turn.dialect in KEEPING and keeping(turn.dialect).is_background(turn)
-
-
-def _error_event(turn: Turn, fault: Fault, speaks: Dialect, stamp: Stamp, events: int) -> bytes:
-    error = envelope(speaks.PROVIDER).from_fault(fault, turn.model)
-    if turn.dialect not in KEEPING:
-        return speaks.stream_error(error, stamp)
-    sent = 1 if fault.after_chunks is None else min(fault.after_chunks, events)
-    return keeping(turn.dialect).stream_failure(error, turn, stamp, sent)
-
-
-def _words(turn: Turn, chosen: Selected, choice: int) -> Reply:
-    if not chosen.automatic:
-        return chosen.reply
-    words = Reply() if turn.computed else automatic_reply(turn, choice)
-    return words if chosen.name is None else with_words_of(chosen.reply, words)
-
-
-def _announced(reply: Reply, raw: bytes, steps: Sequence[Step]) -> int:
-    """The content length: a body that is cut was to be whole, any other is as long as what is written."""
-    if reply.fault is not None and reply.fault.kind == "cut":
-        return len(raw)
-    return sum(len(step.data) for step in steps if isinstance(step, Write))
-
-
-def _unmatched(turn: Turn, session: Session, headers: Mapping[str, str]) -> ProtocolError:
-    reasons = session.why_not(turn, headers) or ["it has none"]
-    return ProtocolError(
-        f"No scenario of the strict session {session.id!r} matches this request "
-        f"(user text: {turn.user[:200]!r}). " + "; ".join(reasons[:10]),
-        code="no_scenario_matched",
-    )
-
-
-def _one_line(value: str) -> bytes:
-    return value.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace")
-
-
-def _no_constant(word: str) -> Json:
-    raise ValueError(f"{word} is no JSON")
-
-
-_decoder = json.JSONDecoder(parse_constant=_no_constant)

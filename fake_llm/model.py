@@ -15,7 +15,26 @@ Input = str | tuple[int, ...]
 
 Role = Literal["system", "user", "assistant", "tool"]
 Thinking = Literal["off", "hidden", "shown", "always"]
-FaultKind = Literal["status", "hang", "cut", "malformed", "empty", "stream_error"]
+FaultKind = Literal[
+    "status",
+    "hang",
+    "cut",
+    "malformed",
+    "empty",
+    "stream_error",
+    "stall",
+    "slow",
+    "truncated",
+    "invalid_utf8",
+    "wrong_type",
+    "duplicate_events",
+    "missing_events",
+    "invalid_arguments",
+    "context_overflow",
+    "content_filter",
+    "slow_headers",
+    "disconnect",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +188,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A way to misbehave.
+    """A way to misbehave. What each kind does stands at its written form; :mod:`fake_llm.faults` says how.
 
-    ``status``: an error in the provider's own envelope · ``hang``: silence for ``hang_s`` (None: until the
-    client gives up), then the connection is closed · ``cut``: the connection ends after ``after_chunks`` events
-    or ``after_bytes`` bytes, by a TCP reset if ``reset`` · ``malformed``: a body that is no JSON · ``empty``: a
-    body of no bytes · ``stream_error``: the provider's error event after ``after_chunks`` events.
+    ``after_chunks`` counts a stream's events, ``after_tokens`` pieces of its text, ``after_bytes`` bytes. ``rate``:
+    the part of the calls that it strikes.
     """
 
     kind: FaultKind
@@ -190,6 +207,30 @@ class Fault:
     after_chunks: int | None = None
     after_bytes: int | None = None
     reset: bool = False
+    after_tokens: int | None = None
+    nth: int | None = None
+    content_type: str = ""
+    delay_s: float | None = None
+    chunk_delay_s: float | None = None
+    limit: int | None = None
+    prompt: bool = False
+    rate: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Seconds that vary; ``p95_s`` None: they do not."""
+
+    median_s: float
+    p95_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How long a model takes to its first token, and from one token to the next. None: no time."""
+
+    ttft: Spread | None = None
+    inter_token: Spread | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +288,7 @@ class Reply:
     reasoning_redacted: bool = False
     server_tools: tuple[ServerTool, ...] = ()
     citations: tuple[Citation, ...] = ()
+    latency: Latency | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from fake_llm.dialects.ollama import catalogue
 from fake_llm.dialects.ollama.fields import members, text, truth, wrong
 from fake_llm.dialects.ollama.lines import LINES
 from fake_llm.dialects.wire import to_bytes, to_json
-from fake_llm.exchange import JSON_TYPE, Outcome, decode
 from fake_llm.faults import Write
 from fake_llm.local_models import LocalModels, Made, canonical, is_name, tagged
 from fake_llm.model import Json, ProtocolError
+from fake_llm.outcome import JSON_TYPE, Outcome, decode
 
 FOREVER_S = 9_223_372_036.0
 """How long a model is said to stay that is never unloaded: the longest duration that Go can say."""

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from fake_llm.model import Json, Reply, Turn
+from fake_llm.rate_limits import Limits
 
 MISSING = object()
 """What :func:`at_path` finds where there is nothing; unlike None it is no JSON value."""
@@ -121,7 +122,8 @@ class Scenario:
     """A rule: requests that match get ``answers`` one after the other.
 
     After the last answer it is repeated, or (``after_last``) the scenario no longer matches. ``times`` bounds
-    how often the scenario answers at all. ``form`` is the scenario as it was written.
+    how often the scenario answers at all. ``form`` is the scenario as it was written. ``limits`` hold for the requests
+    that match; a scenario without answers has nothing but them, and the next ones are asked.
     """
 
     name: str
@@ -130,10 +132,11 @@ class Scenario:
     times: int | None = None
     after_last: Literal["repeat", "fall_through"] = "repeat"
     form: Mapping[str, Json] = field(default_factory=dict)
+    limits: Limits | None = None
 
     def answer(self, used: int) -> Answer | None:
         """The answer for the call after ``used`` calls, or None where the scenario has answered its last."""
-        if self.times is not None and used >= self.times:
+        if not self.answers or (self.times is not None and used >= self.times):
             return None
         if used < len(self.answers):
             return self.answers[used]

@@ -12,7 +12,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from fake_llm.complaints import sentence, sentences
 from fake_llm.scenario import Scenario
-from fake_llm.written import Form, ScenarioError, ScenarioForm, scenarios_from
+from fake_llm.written import ScenarioError, ScenarioForm, scenarios_from
+from fake_llm.written_faults import Form
 
 
 class FileForm(Form):

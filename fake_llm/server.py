@@ -13,7 +13,6 @@ from uvicorn.config import Config
 from uvicorn.server import Server
 
 from fake_llm.app import WARM_UP_AFTER_S, App
-from fake_llm.connection import TRANSPORT
 from fake_llm.dialects.wire import to_json
 
 BACKLOG = 2_048
@@ -114,17 +113,10 @@ def adopt(fd: int) -> socket.socket:
 
 
 def _protocol() -> Any:
-    """httptools where there is one, so that a fault can reach the connection itself."""
+    """httptools where there is one, so that a fault can reach the connection itself; h11 bounds heads by its own."""
     if not _has("httptools"):
         return "h11"
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415
-
-    class Protocol(HttpToolsProtocol):
-        """Leaves the transport in the scope."""
-
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            self.scope[TRANSPORT] = self.transport  # type: ignore[literal-required]
+    from fake_llm.protocol import Protocol  # noqa: PLC0415 - httptools may be missing
 
     return Protocol
 

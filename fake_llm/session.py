@@ -10,9 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
+from fake_llm.fault_turns import FAULT_HEADER, FaultTurns
 from fake_llm.journal import Journal
 from fake_llm.kept import Kept
-from fake_llm.model import Fault, Reply, Turn
+from fake_llm.model import Fault, Latency, Reply, Turn
+from fake_llm.rate_limits import Limiter
 from fake_llm.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -31,11 +33,12 @@ KEY_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
 class ScenarioState:
     """A scenario together with how often it has answered in this session."""
 
-    __slots__ = ("scenario", "used")
+    __slots__ = ("limiter", "scenario", "used")
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.used = 0
+        self.limiter = None if scenario.limits is None else Limiter(scenario.limits)
 
     def __repr__(self) -> str:
         return f"<ScenarioState {self.scenario.name} used {self.used}x>"
@@ -69,8 +72,9 @@ class Session:
         self.journal = Journal()
         self.kept = Kept()
         self.strict = False
-        self.fault: Fault | None = None
-        self.fault_times: int | None = None
+        self.faults = FaultTurns()
+        self.latency: Latency | None = None
+        self.limiter: Limiter | None = None
         self._named = 0
 
     def __repr__(self) -> str:
@@ -105,6 +109,8 @@ class Session:
         """Replace the own scenario of that name, keeping its place and count; put it in front if there is none."""
         for state in self.own:
             if state.scenario.name == scenario.name:
+                if state.scenario.limits != scenario.limits:
+                    state.limiter = None if scenario.limits is None else Limiter(scenario.limits)
                 state.scenario = scenario
                 return
         self.own.insert(0, ScenarioState(scenario))
@@ -114,8 +120,10 @@ class Session:
         self.own.clear()
         for state in self.base:
             state.used = 0
+            state.limiter = None if state.scenario.limits is None else Limiter(state.scenario.limits)
         self.strict = False
-        self.fault = self.fault_times = None
+        self.faults.reset()
+        self.latency = self.limiter = None
         self.journal.clear()
         self.kept.clear()
         self.__dict__.pop("local", None)
@@ -123,16 +131,27 @@ class Session:
 
     def switch_fault(self, fault: Fault | None, times: int | None = None) -> None:
         """Give the next ``times`` requests (None: all) this fault before any scenario is asked."""
-        self.fault, self.fault_times = fault, times
+        self.faults.switch(fault, times)
 
-    def take_fault(self) -> Fault | None:
-        """The switched fault for one request, counted down."""
-        fault = self.fault
-        if fault is not None and self.fault_times is not None:
-            self.fault_times -= 1
-            if self.fault_times <= 0:
-                self.fault = self.fault_times = None
-        return fault
+    def take_fault(self, headers: Mapping[str, str]) -> tuple[str, Fault] | None:
+        """The fault that one request asks for or the session was switched to, counted down, and whence it comes.
+
+        :raises ProtocolError: the request asks for it in a malformed header.
+        """
+        header = headers.get(FAULT_HEADER)
+        if header is not None and (asked := self.faults.asked_for(header)) is not None:
+            return "fault header", asked
+        switched = self.faults.switched_for_this_call()
+        return None if switched is None else ("fault switch", switched)
+
+    def limiters(self, turn: Turn, headers: Mapping[str, str]) -> list[Limiter]:
+        """The rate limits that hold for a turn: the session's, and those of the scenarios that match it."""
+        found = [] if self.limiter is None else [self.limiter]
+        for state in (*self.own, *self.base):
+            if state.limiter is not None and state.scenario.match.mismatch(turn, headers) is None:
+                found.append(state.limiter)
+                state.used += not state.scenario.answers
+        return found
 
     def select(self, turn: Turn, headers: Mapping[str, str]) -> Selected:
         """The reply of the first scenario that matches and still answers, and count that scenario as used."""
@@ -144,15 +163,12 @@ class Session:
         return Selected()
 
     def why_not(self, turn: Turn, headers: Mapping[str, str]) -> list[str]:
-        """Why each scenario did not match, a sentence each."""
-        reasons: list[str] = []
-        for state in self.scenarios:
-            name, test = state.scenario.name, state.scenario.match.mismatch(turn, headers)
-            if test is not None:
-                reasons.append(f"{name}: its {test!r} test fails")
-            elif state.scenario.answer(state.used) is None:
-                reasons.append(f"{name}: has answered {state.used} times, and does so no more")
-        return reasons
+        """Why the scenarios that are nearest to a match did not, a sentence each."""
+        from fake_llm.mismatch import nearest  # noqa: PLC0415 - only for a request that is refused
+
+        return nearest(
+            [(state.scenario, state.used) for state in self.scenarios if state.scenario.answers], turn, headers
+        )
 
     def _uniquely_named(self, scenario: Scenario) -> Scenario:
         taken = {state.scenario.name for state in self.scenarios}

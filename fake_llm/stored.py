@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from fake_llm.envelopes import HeaderList
-from fake_llm.exchange import Outcome
 from fake_llm.kept import Kept
 from fake_llm.model import Stamp
+from fake_llm.outcome import Outcome
 
 AREAS = {
     "/v1/responses": "fake_llm.stored_responses",

@@ -10,9 +10,9 @@ from fake_llm.dialects.openai.pages import page
 from fake_llm.dialects.openai.refusals import missing
 from fake_llm.dialects.openai_chat.reply import render
 from fake_llm.dialects.openai_chat.storing import sent_messages
-from fake_llm.exchange import Outcome, decode, whole
 from fake_llm.kept import Kept, KeptChat
 from fake_llm.model import Json, ProtocolError, Stamp
+from fake_llm.outcome import Outcome, decode, whole
 
 _METADATA = "metadata["
 

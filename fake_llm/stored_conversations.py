@@ -10,9 +10,9 @@ from fake_llm.dialects.openai.refusals import invalid, missing, wrong_type
 from fake_llm.dialects.openai_responses.items import listed, messages_of, resolved
 from fake_llm.dialects.openai_responses.output import find_item
 from fake_llm.dialects.openai_responses.request import too_long
-from fake_llm.exchange import Outcome, decode, whole
 from fake_llm.kept import MAX_CONVERSATION, Kept, KeptConversation
 from fake_llm.model import Json, ProtocolError, Stamp
+from fake_llm.outcome import Outcome, decode, whole
 
 MAX_ITEMS = 20
 """How many items one request may add."""

@@ -10,10 +10,10 @@ from fake_llm.dialects.gemini_interactions.request import find
 from fake_llm.dialects.gemini_interactions.stream import END, event_id, stream, stream_cancelled
 from fake_llm.dialects.google.fields import wrong
 from fake_llm.dialects.wire import EVENT_STREAM, to_bytes
-from fake_llm.exchange import JSON_TYPE, Outcome
 from fake_llm.faults import Pause, Write
 from fake_llm.kept import Kept, KeptTurn
 from fake_llm.model import Json, ProtocolError, Stamp
+from fake_llm.outcome import JSON_TYPE, Outcome
 
 
 def answer(kept: Kept, method: str, rest: str, query: Mapping[str, str], *, body: bytes, stamp: Stamp) -> Outcome:

@@ -15,10 +15,10 @@ from fake_llm.dialects.openai_responses.request import check_model, earlier_of, 
 from fake_llm.dialects.openai_responses.response import begun, rendered, settings, shown_usage
 from fake_llm.dialects.openai_responses.stream import stream
 from fake_llm.dialects.wire import EVENT_STREAM
-from fake_llm.exchange import Outcome, decode, sent, whole
 from fake_llm.faults import Pause, Write
 from fake_llm.kept import Kept, KeptTurn
 from fake_llm.model import Json, ProtocolError, Stamp, Usage
+from fake_llm.outcome import Outcome, decode, sent, whole
 from fake_llm.tokens import count_input, count_messages
 
 

@@ -10,11 +10,13 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from fake_llm import scenario as plain
 from fake_llm.complaints import nearest
-from fake_llm.model import Citation, Fault, Json, Reply, ServerTool, ToolCall, Usage
+from fake_llm.model import Citation, Json, Reply, ServerTool, ToolCall, Usage
+from fake_llm.written_faults import AnyFault, Form, fault_from
+from fake_llm.written_pacing import AnyLatency, LimitsForm, latency_from, limits_from
 
 
 class ScenarioError(Exception):
@@ -23,12 +25,6 @@ class ScenarioError(Exception):
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
         super().__init__("\n".join(problems))
-
-
-class Form(BaseModel):
-    """Base of the written forms: an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
 def _compiled(pattern: str) -> str:
@@ -115,65 +111,6 @@ class UsageForm(Form):
     reasoning_tokens: int = Field(0, ge=0)
 
 
-class StatusFault(Form):
-    """An error in the provider's own envelope."""
-
-    kind: Literal["status"] = "status"
-    status: int = Field(500, ge=400, le=599)
-    message: str = ""
-    type: str = ""
-    code: str | None = None
-    param: str | None = None
-    retry_after_s: float | None = Field(None, ge=0)
-    retry_after_ms: float | None = Field(None, ge=0)
-    headers: dict[str, str] = Field(default_factory=dict)
-
-
-class HangFault(Form):
-    """Silence, then the connection is closed without an answer."""
-
-    kind: Literal["hang"]
-    hang_s: float | None = Field(None, ge=0, description="None: until the client gives up")
-
-
-class CutFault(Form):
-    """The connection ends inside the reply. Neither number given: after the first event, or half of the body."""
-
-    kind: Literal["cut"]
-    after_chunks: int | None = Field(None, ge=0)
-    after_bytes: int | None = Field(None, ge=0)
-    reset: bool = Field(False, description="By a TCP reset instead of an orderly close")
-
-
-class MalformedFault(Form):
-    """A body that is no JSON."""
-
-    kind: Literal["malformed"]
-
-
-class EmptyFault(Form):
-    """A body of no bytes."""
-
-    kind: Literal["empty"]
-
-
-class StreamErrorFault(Form):
-    """The provider's error event inside a stream (a request that does not stream gets the status)."""
-
-    kind: Literal["stream_error"]
-    after_chunks: int | None = Field(None, ge=0)
-    status: int = Field(500, ge=400, le=599)
-    message: str = ""
-    type: str = ""
-    code: str | None = None
-
-
-AnyFault = Annotated[
-    StatusFault | HangFault | CutFault | MalformedFault | EmptyFault | StreamErrorFault,
-    Field(discriminator="kind"),
-]
-
-
 class ReplyForm(Form):
     """What is answered. A plain string in its place means ``text``."""
 
@@ -184,6 +121,7 @@ class ReplyForm(Form):
     reasoning_redacted: bool = Field(False, description="It is there and may not be read, as some providers have it")
     server_tools: list[ServerToolForm] = Field(default_factory=list)
     citations: list[CitationForm] = Field(default_factory=list)
+    latency: AnyLatency | None = None
     tool_calls: list[ToolCallForm] = Field(default_factory=list)
     refusal: str | None = None
     fault: AnyFault | None = None
@@ -211,10 +149,20 @@ class ReplyForm(Form):
         return self
 
 
+def _no_path(name: str) -> str:
+    if _PATHLIKE.search(name):
+        raise ValueError("a name has no slashes, no control characters, and is not '..'")
+    return name
+
+
+_PATHLIKE = re.compile(r"[/\\\x00-\x1f\x7f]|^\.{1,2}$")
+Name = Annotated[str, AfterValidator(_no_path), Field(max_length=200)]
+
+
 class ScenarioForm(Form):
     """A rule: which requests, and what they get."""
 
-    name: str = ""
+    name: Name = ""
     match: MatchForm = Field(default_factory=lambda: MatchForm.model_validate({}))
     reply: str | ReplyForm | None = None
     sequence: list[str | ReplyForm] = Field(
@@ -222,19 +170,13 @@ class ScenarioForm(Form):
     )
     after_last: Literal["repeat", "fall_through"] = Field("repeat", description="After a sequence's last reply")
     times: int | None = Field(None, ge=1, description="How often it answers at all")
+    limits: LimitsForm | None = Field(None, description="Of the requests that match; without a reply others answer")
 
     @model_validator(mode="after")
     def _has_a_reply(self) -> Self:
-        if (self.reply is None) == (not self.sequence):
+        if (self.reply is None) == (not self.sequence) and (self.limits is None or self.reply is not None):
             raise ValueError("give either reply or sequence")
         return self
-
-
-class FaultSwitch(Form):
-    """A fault that a session's next requests get, whatever its scenarios say. ``times`` None: until cleared."""
-
-    fault: AnyFault
-    times: int | None = Field(None, ge=1)
 
 
 def scenarios_from(forms: Iterable[ScenarioForm], *, prefix: str = "scenario") -> tuple[plain.Scenario, ...]:
@@ -242,19 +184,15 @@ def scenarios_from(forms: Iterable[ScenarioForm], *, prefix: str = "scenario") -
     return tuple(_scenario(form, f"{prefix}-{place}") for place, form in enumerate(forms, 1))
 
 
-def fault_from(form: AnyFault) -> Fault:
-    """The plain fault."""
-    return Fault(**form.model_dump())
-
-
 def _scenario(form: ScenarioForm, default_name: str) -> plain.Scenario:
-    replies = form.sequence or [form.reply or ""]
+    replies = form.sequence or ([] if form.reply is None else [form.reply])
     return plain.Scenario(
         name=form.name or default_name,
         match=_match(form.match),
         answers=tuple(_answer(ReplyForm.model_validate({"text": r}) if isinstance(r, str) else r) for r in replies),
         times=form.times,
         after_last=form.after_last,
+        limits=limits_from(form.limits),
         form=form.model_dump(mode="json", by_alias=True, exclude_unset=True),
     )
 
@@ -316,6 +254,7 @@ def _answer(form: ReplyForm) -> plain.Answer:
         chunk_delay_s=form.chunk_delay_s,
         headers=form.headers,
         fault=fault_from(form.fault) if form.fault else None,
+        latency=latency_from(form.latency),
     )
     return plain.Answer(reply, template=form.template is not None, automatic=says_nothing)
 

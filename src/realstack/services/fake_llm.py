@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from realstack.model import Address, Endpoint, ServiceSpec
+from realstack.model import Address, Endpoint, Secret, ServiceSpec
 from realstack.providers.base import Recipe
 
 API_KEY_PREFIX = "sk-realstack-"  # what follows names a session of the fake; opens nothing
@@ -26,14 +26,25 @@ class FakeLLM:
     default_port: ClassVar[int] = 8080
 
     def endpoint(self, spec: ServiceSpec, address: Address, provider: str) -> Endpoint:
-        """An HTTP address; the path of a given URL is kept as ``options["path"]``."""
+        """An HTTP address; of a given URL the path is ``options["path"]``, its password the control token."""
         scheme, options = "http", {}
+        token: Secret | None = None
         if address.url:
             parts = urlsplit(address.url)
             scheme = parts.scheme
             if path := parts.path.rstrip("/"):
                 options["path"] = path
-        return Endpoint(spec.name, spec.kind, address.host, address.port, scheme, provider=provider, options=options)
+            token = Secret(unquote(parts.password)) if parts.password else None
+        return Endpoint(
+            spec.name,
+            spec.kind,
+            address.host,
+            address.port,
+            scheme,
+            password=token,
+            provider=provider,
+            options=options,
+        )
 
     async def probe(self, endpoint: Endpoint) -> Endpoint:
         """GET its health and read ``{"status": "ok", "version": …}``."""
@@ -70,8 +81,13 @@ class FakeLLM:
 
 
 def base_url(endpoint: Endpoint) -> str:
-    """Its address without a trailing slash."""
-    return str(endpoint.url) + endpoint.options.get("path", "")
+    """Its address without a trailing slash, and without the control token: what is tested has no need of that."""
+    return replace(endpoint, password=None).safe_url + endpoint.options.get("path", "")
+
+
+def control_headers(endpoint: Endpoint) -> dict[str, str]:
+    """What lets a request in to the control API, where the fake wants a token."""
+    return {"Authorization": f"Bearer {endpoint.password}"} if endpoint.password else {}
 
 
 async def exchange(endpoint: Endpoint, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
@@ -85,6 +101,7 @@ async def exchange(endpoint: Endpoint, method: str, path: str, body: bytes = b""
     try:
         head = f"{method} {endpoint.options.get('path', '')}{path} HTTP/1.0\r\n"
         head += f"Host: {endpoint.host}:{endpoint.port}\r\nConnection: close\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in control_headers(endpoint).items())
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
         writer.write(f"{head}\r\n".encode("ascii") + body)
         answer = await reader.read(_MAX_ANSWER_BYTES)

@@ -68,6 +68,10 @@ def refused(asked: str, answer: bytes) -> FakeLLMError:
         problems = json.loads(answer)["error"]["problems"]
     except (ValueError, KeyError, TypeError):
         problems = [answer.decode("utf-8", "replace")[:500]]
-    return FakeLLMError(
-        f"the fake LLM refused {asked}: {'; '.join(problems)}", remedy="correct the rule or the scenario file."
+    shut_out = "The control API" in problems[0]
+    remedy = (
+        "give its token in the address: REALSTACK_FAKE_LLM_URL=http://:TOKEN@host:port."
+        if shut_out
+        else "correct the rule or the scenario file."
     )
+    return FakeLLMError(f"the fake LLM refused {asked}: {'; '.join(problems)}", remedy=remedy)

@@ -203,7 +203,7 @@ def test_a_strict_session_says_why_nothing_matched(session: Session) -> None:
     session.add({"name": "bye", "match": {"user": "bye"}, "reply": "x"})
     refused = ask(session.url, session.api_key)
     assert refused.status_code == 400
-    assert "bye: its 'user' test fails" in refused.json()["error"]["message"]
+    assert "(1) bye: user should contain 'bye' and is 'hello there'." in refused.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

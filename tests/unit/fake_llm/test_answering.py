@@ -13,11 +13,13 @@ from fake_llm import tokens
 from fake_llm.automatic import automatic_reply
 from fake_llm.envelopes import envelope
 from fake_llm.envelopes.openai import go_duration
-from fake_llm.exchange import generate, new_stamp
+from fake_llm.exchange import generate
 from fake_llm.faults import Close, Pause, Write, plan_body, plan_stream
 from fake_llm.finish import finish, stream_pieces
-from fake_llm.journal import Entry, Journal, redacted
+from fake_llm.journal import Entry, Journal
 from fake_llm.model import Fault, Message, Reply, Stamp, ToolCall, Turn
+from fake_llm.outcome import new_stamp
+from fake_llm.redaction import redacted
 from fake_llm.scenario_file import load_text
 from fake_llm.session import Session
 
@@ -218,7 +220,7 @@ def test_a_strict_session_refuses_what_nothing_matches_and_says_why() -> None:
     session.put_in_front(load_text("[{name: other, match: {user: bye}, reply: x}]", "s.yaml"))
     status, found = _generate(session)
     assert status == 400
-    assert "other: its 'user' test fails" in found["error"]["message"]
+    assert "(1) other: user should contain 'bye' and is 'hello'." in found["error"]["message"]
     assert session.journal.unmatched == 1
 
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fake_llm.dialects.anthropic import parse, render, stream
-from fake_llm.exchange import new_stamp
 from fake_llm.finish import finish
 from fake_llm.model import Citation, ProtocolError, Reply, ServerTool, ToolCall, Turn
+from fake_llm.outcome import new_stamp
 
 VERSION = {"anthropic-version": "2026-10-21"}
 MARK = {"type": "ephemeral", "ttl": "1h"}

@@ -10,8 +10,9 @@ import pytest
 from fake_llm.dialects import canonical_path, has_path, route
 from fake_llm.dialects.models import listing, model
 from fake_llm.envelopes import envelope, provider_of
-from fake_llm.exchange import generate, new_stamp
+from fake_llm.exchange import generate
 from fake_llm.model import Fault, ProtocolError, Stamp
+from fake_llm.outcome import new_stamp
 from fake_llm.scenario_file import load_text
 from fake_llm.session import Session, key_in_query
 

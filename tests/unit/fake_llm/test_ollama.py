@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from fake_llm import tokens
 from fake_llm.dialects.ollama import catalogue, memory
-from fake_llm.exchange import generate, new_stamp
+from fake_llm.exchange import generate
 from fake_llm.local_models import MAX_NAMES, LocalModels, Made, canonical, is_name, keep_alive_s
 from fake_llm.model import Message, ProtocolError, Turn
 from fake_llm.ollama_models import answer
+from fake_llm.outcome import new_stamp
 from fake_llm.session import Session
 from fake_llm.tokenizing import Vocabulary
 

@@ -1,0 +1,102 @@
+"""What is sent for a request, and what the journal keeps of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fake_llm.dialects.wire import to_bytes
+from fake_llm.envelopes import Envelope, HeaderList
+from fake_llm.faults import Step, Write
+from fake_llm.journal import Entry
+from fake_llm.model import Fault, Json, ProtocolError, Reply, Stamp, Turn
+
+JSON_TYPE = (b"content-type", b"application/json")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What is to be sent, and what the journal keeps of it."""
+
+    status: int
+    headers: HeaderList
+    steps: Sequence[Step]
+    turn: Turn | None = None
+    reply: Reply | None = None
+    replies: Sequence[Reply] = ()
+    raw: bytes = b""
+    scenario: str | None = None
+    fault: str | None = None
+    error: str | None = None
+    body: Json = field(default=None)
+
+    def note(self, entry: Entry, *, seen: int) -> None:
+        """Write this outcome of a request of ``seen`` bytes into ``entry``."""
+        entry.body, entry.turn, entry.reply, entry.reply_raw = self.body, self.turn, self.reply, self.raw
+        entry.status, entry.error, entry.fault = self.status, self.error, self.fault
+        entry.scenario, entry.matched = self.scenario, self.scenario is not None
+        entry.size = 1_000 + 3 * seen + len(self.raw)
+
+
+def new_stamp() -> Stamp:
+    """A stamp of now with a random id."""
+    return Stamp(os.urandom(12).hex(), int(time.time()))
+
+
+def refused(error: ProtocolError, envelopes: Envelope, stamp: Stamp, fault: Fault | None = None) -> Outcome:
+    """An error in the provider's envelope."""
+    raw = to_bytes(envelopes.error_object(error, stamp))
+    headers = [JSON_TYPE, (b"content-length", b"%d" % len(raw)), *envelopes.error_headers(error.status, stamp, fault)]
+    if fault is not None:
+        headers = with_own(headers, fault.headers)
+    return Outcome(error.status, headers, [Write(raw)], raw=raw, error=error.message)
+
+
+def sent(raw: bytes) -> Outcome:
+    """JSON as it is sent, without the provider's own headers."""
+    return Outcome(200, [JSON_TYPE, (b"content-length", b"%d" % len(raw))], [Write(raw)], raw=raw)
+
+
+def whole(value: Json) -> Outcome:
+    """As :func:`sent`, from a value."""
+    return sent(to_bytes(value))
+
+
+def decode(body: bytes) -> Json:
+    """The request's JSON object.
+
+    :raises ProtocolError: it is none.
+    """
+    try:
+        decoded = _decoder.decode(body.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(
+            "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
+            f"library correctly. The API expects a JSON payload, but what was sent was not valid JSON: {error})"
+        ) from error
+    if not isinstance(decoded, dict):
+        raise ProtocolError("The body of the request must be a JSON object.", code="invalid_type")
+    return decoded
+
+
+def with_own(headers: HeaderList, own: Mapping[str, str]) -> HeaderList:
+    """``headers`` with those of a scenario put in their place."""
+    if not own:
+        return headers
+    encoded = {name.lower().encode("latin-1", "replace"): one_line(value) for name, value in own.items()}
+    return [(name, value) for name, value in headers if name not in encoded] + list(encoded.items())
+
+
+def one_line(value: str) -> bytes:
+    """A header's value without line ends."""
+    return value.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace")
+
+
+def _no_constant(word: str) -> Json:
+    raise ValueError(f"{word} is no JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_constant)
