@@ -41,7 +41,9 @@ OFFLINE = {
 
 def main() -> int:
     """Run what was asked for, and say how it went."""
-    parser = argparse.ArgumentParser(prog="conformance", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="conformance", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     known = sorted(path.parent.name for path in CLIENTS.glob("*/requirements.txt"))
     parser.add_argument("names", nargs="*", choices=[*known, []], metavar="NAME", help=", ".join(known))
     parser.add_argument("--pytest", default="", help="further arguments of pytest, in one word")
@@ -88,7 +90,11 @@ def environment(name: str) -> Path:
 
 def run(python: Path, name: str, url: str, arguments: list[str]) -> int:
     """pytest's exit code for that client's tests."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_"))}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_"))
+    }
     kept.pop("PYTHONPATH", None)
     command = [str(python), "-m", "pytest", "-c", str(HERE / "pytest.ini"), "--rootdir", str(HERE), *arguments]
     return subprocess.run(

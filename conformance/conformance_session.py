@@ -34,7 +34,9 @@ class Session:
 
     def _ask(self, method: str, path: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._control + path, data, {"content-type": "application/json"}, method=method)
+        request = urllib.request.Request(
+            self._control + path, data, {"content-type": "application/json"}, method=method
+        )
         with urllib.request.urlopen(request, timeout=10) as answer:
             text = answer.read()
         return json.loads(text) if text else None

@@ -11,6 +11,7 @@ from conformance_session import Session
 
 @pytest.fixture
 def llm() -> Iterator[Session]:
+    """What no other test sees."""
     session = Session(os.environ["FAKE_LLM_URL"])
     yield session
     session.end()

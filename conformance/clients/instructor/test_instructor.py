@@ -57,7 +57,9 @@ def test_gemini_needs_no_script(llm: Session) -> None:
 
 
 def test_an_answer_that_breaks_a_rule_is_asked_for_again(llm: Session) -> None:
-    wrong, right = ({"tool_calls": [{"name": "Adult", "arguments": {"name": name, "age": 36}}]} for name in ("Eve", "Ada"))
+    wrong, right = (
+        {"tool_calls": [{"name": "Adult", "arguments": {"name": name, "age": 36}}]} for name in ("Eve", "Ada")
+    )
     llm.script({"sequence": [wrong, right]})
     found = ask(of_openai(llm, instructor.Mode.TOOLS), Adult, model="gpt-4.1", max_retries=2)
     assert isinstance(found, Adult)
@@ -65,7 +67,14 @@ def test_an_answer_that_breaks_a_rule_is_asked_for_again(llm: Session) -> None:
 
 
 def test_a_partial_answer_is_streamed(llm: Session) -> None:
-    llm.script({"reply": {"tool_calls": [{"name": "PartialPerson", "arguments": {"name": "Ada Lovelace", "age": 36}}], "chunk_size": 5}})
+    llm.script(
+        {
+            "reply": {
+                "tool_calls": [{"name": "PartialPerson", "arguments": {"name": "Ada Lovelace", "age": 36}}],
+                "chunk_size": 5,
+            }
+        }
+    )
     client = of_openai(llm, instructor.Mode.TOOLS)
     seen = list(client.chat.completions.create_partial(
         model="gpt-4.1", messages=[{"role": "user", "content": "Who?"}], response_model=Person,

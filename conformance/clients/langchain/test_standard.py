@@ -24,6 +24,14 @@ SCENARIOS = (
         "reply": {"tool_calls": [{"name": "magic_function", "arguments": {"input": 3}}]},
     },
     {
+        "match": {"user": "magic_function_no_args", "tools": "magic_function_no_args"},
+        "reply": {"tool_calls": [{"name": "magic_function_no_args"}]},
+    },
+    {
+        "match": {"user": "Pirate greeting", "tools": "greeting_generator"},
+        "reply": {"tool_calls": [{"name": "greeting_generator", "arguments": {"answer_style": "Pirate"}}]},
+    },
+    {
         "match": {"user": "weather in San Francisco", "tools": "get_weather", "turn": 1},
         "reply": {"tool_calls": [{"name": "get_weather", "arguments": {"location": "San Francisco, CA"}}]},
     },
@@ -60,7 +68,12 @@ class TestOpenAI(OnTheFake):
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {"model": "gpt-4.1", "base_url": f"{self.llm.prefixed}/v1", "api_key": self.llm.key, "stream_usage": True}
+        return {
+            "model": "gpt-4.1",
+            "base_url": f"{self.llm.prefixed}/v1",
+            "api_key": self.llm.key,
+            "stream_usage": True,
+        }
 
     @property
     def supports_json_mode(self) -> bool:

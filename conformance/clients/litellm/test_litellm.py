@@ -57,9 +57,8 @@ def test_text_and_its_tokens(llm: Session, provider: str) -> None:
 @pytest.mark.parametrize("provider", ROUTES)
 async def test_a_stream_is_the_same_text(llm: Session, provider: str) -> None:
     llm.script({"reply": {"text": "One two three four.", "chunk_size": 4}})
-    pieces = []
-    async for chunk in await litellm.acompletion(messages=user("count"), stream=True, **route(provider, llm)):
-        pieces.append(chunk.choices[0].delta.content or "")
+    chunks = await litellm.acompletion(messages=user("count"), stream=True, **route(provider, llm))
+    pieces = [chunk.choices[0].delta.content or "" async for chunk in chunks]
     assert "".join(pieces) == "One two three four."
     assert len([piece for piece in pieces if piece]) > 1
 

@@ -47,7 +47,9 @@ def test_chat_and_complete(llm: Session, name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 async def test_a_stream(llm: Session, name: str) -> None:
     llm.script({"reply": {"text": "One two three.", "chunk_size": 4}})
-    chunks = [each async for each in await model_of(name, llm).astream_chat([ChatMessage(role="user", content="count")])]
+    chunks = [
+        each async for each in await model_of(name, llm).astream_chat([ChatMessage(role="user", content="count")])
+    ]
     assert "".join(each.delta or "" for each in chunks) == "One two three."
 
 

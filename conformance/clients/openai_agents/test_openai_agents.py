@@ -31,7 +31,10 @@ def model(request: pytest.FixtureRequest, llm: Session) -> Model:
 
 async def test_a_tool_loop(llm: Session, model: Model) -> None:
     llm.script(
-        {"match": {"tools": "load", "turn": 1}, "reply": {"tool_calls": [{"name": "load", "arguments": {"host": "db1"}}]}},
+        {
+            "match": {"tools": "load", "turn": 1},
+            "reply": {"tool_calls": [{"name": "load", "arguments": {"host": "db1"}}]},
+        },
         {"match": {"tool_result": "97 %"}, "reply": "db1 is busy."},
     )
     result = await Runner.run(Agent("ops", instructions="Look first.", tools=[load], model=model), "Which is busy?")

@@ -55,11 +55,9 @@ async def test_a_typed_answer_needs_no_script(llm: Session, name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 async def test_a_tool_is_called_and_its_result_is_used(llm: Session, name: str) -> None:
+    both = [{"name": "load", "arguments": {"host": host}} for host in ("db1", "db2")]
     llm.script(
-        {
-            "match": {"tools": "load", "turn": 1},
-            "reply": {"tool_calls": [{"name": "load", "arguments": {"host": "db1"}}, {"name": "load", "arguments": {"host": "db2"}}]},
-        },
+        {"match": {"tools": "load", "turn": 1}, "reply": {"tool_calls": both}},
         {"match": {"tool_result": "97"}, "reply": "db2 is busy."},
     )  # fmt: skip
     agent = Agent(model_of(name, llm))
@@ -96,7 +94,9 @@ async def test_thinking_is_shown(llm: Session, name: str) -> None:
     parts = [part for message in result.all_messages() for part in message.parts]
     assert [part.content for part in parts if part.part_kind == "thinking"] == ["It may be the disk."]
     assert result.output == "Look at the disk."
-    again = await Agent(model_of(name, llm), model_settings=settings).run("And now?", message_history=result.all_messages())
+    again = await Agent(model_of(name, llm), model_settings=settings).run(
+        "And now?", message_history=result.all_messages()
+    )
     assert again.output
 
 
