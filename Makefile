@@ -11,7 +11,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
 	@"$(or $(PYTHON),python3)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -106,6 +106,12 @@ wheel: $(STAMP) ## Build the wheel and the source distribution into dist/.
 package: $(STAMP) ## Build the wheel, install it in an environment of its own, and use it as a new project would.
 	.ci/package
 
+# NAMES="litellm langchain": these alone, instead of all.
+NAMES ?=
+.PHONY: conformance
+conformance: $(STAMP) ## Try the fake LLM with frameworks and agents, each in an environment of its own.
+	$(BIN)/python -m conformance $(NAMES) $(ARGS)
+
 .PHONY: clean
 clean: ## Remove what the targets have made here.
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-conformance dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
