@@ -59,7 +59,7 @@ class FakeLLM:
         return Rule(self.set_rule, name or f"rule-{self._rules}", match, times)
 
     def config(self, provider: str = "openai", *, model: str = "") -> LLMConfig:
-        """How that provider's SDK reaches this session: ``openai``, ``anthropic`` or ``gemini``.
+        """How that provider's SDK reaches this session: ``openai``, ``anthropic``, ``gemini`` or ``ollama``.
 
         :raises FakeLLMError: the provider is not one of those.
         """

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from realstack.model import Secret
 
-MODELS = {"openai": "gpt-5.4", "anthropic": "claude-sonnet-5", "gemini": "gemini-2.5-flash"}
+MODELS = {"openai": "gpt-5.4", "anthropic": "claude-sonnet-5", "gemini": "gemini-2.5-flash", "ollama": "llama3.3"}
 """The model that :meth:`FakeLLM.config` names for a dialect; the fake answers to any."""
 
 
@@ -15,8 +15,9 @@ MODELS = {"openai": "gpt-5.4", "anthropic": "claude-sonnet-5", "gemini": "gemini
 class LLMConfig(Mapping[str, str]):
     """How a client of one provider's SDK reaches the fake: attributes, and the same as a mapping.
 
-    ``AsyncOpenAI(base_url=config.base_url, api_key=config.api_key)``. ``provider`` is ``openai``, ``anthropic``
-    or ``gemini``; ``base_url`` is what that SDK's parameter of this name wants.
+    ``AsyncOpenAI(base_url=config.base_url, api_key=config.api_key)``. ``provider`` is ``openai``, ``anthropic``,
+    ``gemini`` or ``ollama``; ``base_url`` is what that SDK's parameter of this name wants. Ollama's client calls it
+    ``host``, and takes the key as a header: ``headers={"Authorization": f"Bearer {config.api_key}"}``.
     """
 
     provider: str

@@ -63,14 +63,23 @@ class FakeLLM:
         return False
 
     def environment(self, endpoint: Endpoint) -> Mapping[str, str]:
-        """Base addresses and keys as the official SDKs read them; ``options["session"]`` chooses the fake's session."""
+        """Base addresses and keys as the official SDKs read them; ``options["session"]`` chooses the fake's session.
+
+        ``OPENAI_API_BASE`` is the older name, which LangChain and LlamaIndex read.
+        """
         base = base_url(endpoint)
         key = API_KEY_PREFIX + endpoint.options.get("session", DEFAULT_SESSION)
         return {
             "OPENAI_BASE_URL": f"{base}/v1",
+            "OPENAI_API_BASE": f"{base}/v1",
             "OPENAI_API_KEY": key,
             "ANTHROPIC_BASE_URL": base,
             "ANTHROPIC_API_KEY": key,
+            "GOOGLE_GEMINI_BASE_URL": base,
+            "GEMINI_API_KEY": key,
+            "GOOGLE_API_KEY": key,
+            "OLLAMA_HOST": base,
+            "OLLAMA_API_KEY": key,
         }
 
     def recipe(self, spec: ServiceSpec) -> Recipe:

@@ -148,7 +148,7 @@ def test_a_config_names_the_session_in_its_key_and_never_shows_the_key(control: 
     assert not llm.config("anthropic").base_url.endswith("/v1")
     assert llm.config("gemini").base_url == llm.config("anthropic").base_url
     assert "sk-realstack" not in repr(config)
-    with pytest.raises(FakeLLMError, match="anthropic, gemini, openai"):
+    with pytest.raises(FakeLLMError, match="anthropic, gemini, ollama, openai"):
         llm.config("cohere")
 
 

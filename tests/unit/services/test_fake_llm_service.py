@@ -66,9 +66,15 @@ async def test_any_other_answer_is_a_problem_that_says_what_came(answer: bytes, 
 def test_the_sdks_find_it() -> None:
     assert FakeLLM().environment(endpoint()) == {
         "OPENAI_BASE_URL": "http://127.0.0.1:7000/v1",
+        "OPENAI_API_BASE": "http://127.0.0.1:7000/v1",
         "OPENAI_API_KEY": "sk-realstack-default",
         "ANTHROPIC_BASE_URL": "http://127.0.0.1:7000",
         "ANTHROPIC_API_KEY": "sk-realstack-default",
+        "GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:7000",
+        "GEMINI_API_KEY": "sk-realstack-default",
+        "GOOGLE_API_KEY": "sk-realstack-default",
+        "OLLAMA_HOST": "http://127.0.0.1:7000",
+        "OLLAMA_API_KEY": "sk-realstack-default",
     }
 
 
