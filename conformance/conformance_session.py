@@ -16,6 +16,7 @@ class Session:
         self.url = url
         self.id: str = made["id"]
         self.key: str = made["api_key"]
+        self.openai = f"{url}/v1"
         self.prefixed = f"{url}/s/{self.id}"
         """The address that names the session by itself; no two tests have the same."""
 
