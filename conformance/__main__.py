@@ -93,7 +93,7 @@ def run(python: Path, name: str, url: str, arguments: list[str]) -> int:
     kept = {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith(("OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_"))
+        if not key.startswith(("OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "OLLAMA_"))
     }
     kept.pop("PYTHONPATH", None)
     command = [str(python), "-m", "pytest", "-c", str(HERE / "pytest.ini"), "--rootdir", str(HERE), *arguments]

@@ -11,8 +11,11 @@ import yaml
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-FILE = Path(os.environ.get("OPENAI_SPECIFICATION") or Path(__file__).parents[4] / "shared/protocol/openai-openapi.yaml")
-"""Where it lies: beside the checkout, or where ``OPENAI_SPECIFICATION`` says."""
+FILE = Path(
+    os.environ.get("CONFORMANCE_OPENAI_SPECIFICATION")
+    or Path(__file__).parents[4] / "shared/protocol/openai-openapi.yaml"
+)
+"""Where it lies: beside the checkout, or where ``CONFORMANCE_OPENAI_SPECIFICATION`` says."""
 
 
 @cache
@@ -53,7 +56,7 @@ def _sent(value: dict[str, Any]) -> dict[str, Any]:
 def _registry() -> Registry[Any]:
     if not FILE.is_file():
         raise FileNotFoundError(
-            f"OpenAI's public specification is not at {FILE}: name its file in OPENAI_SPECIFICATION."
+            f"OpenAI's public specification is not at {FILE}: name its file in CONFORMANCE_OPENAI_SPECIFICATION."
         )
     with FILE.open(encoding="utf-8") as file:
         document = yaml.load(file, Loader=yaml.CSafeLoader)
