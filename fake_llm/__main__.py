@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and serve; returns the exit status: 0 stopped, 2 could not start."""
     options = _parser().parse_args(arguments)
+    if options.print_schema:
+        from fake_llm.scenario_file import schema  # noqa: PLC0415
+
+        sys.stdout.write(schema())
+        return 0
     scenarios: tuple[Scenario, ...] = ()
     if options.scenarios:
         from fake_llm.scenario_file import load_files  # noqa: PLC0415 - pydantic and yaml, only if there are files
@@ -78,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
         "--control-token",
         metavar="TOKEN",
         help="lets requests from elsewhere in, as a bearer token (default: $FAKE_LLM_CONTROL_TOKEN)",
+    )
+    parser.add_argument(
+        "--print-schema",
+        action="store_true",
+        help="print the JSON schema of scenario files, by which editors complete them, and stop",
     )
     parser.add_argument("--version", action="version", version=__version__)
     return parser

@@ -265,6 +265,7 @@ def _summary(session: Session) -> dict[str, Json]:
         "api_key": KEY_PREFIX + session.id,
         "path_prefix": f"/s/{session.id}",
         "strict": session.strict,
+        "state": session.state,
         "seed": session.faults.seed,
         "fault": asdict(session.faults.switched) if session.faults.switched else None,
         "latency": asdict(session.latency) if session.latency else None,

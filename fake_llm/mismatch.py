@@ -32,11 +32,18 @@ def failed_tests(match: Match, turn: Turn, headers: Mapping[str, str]) -> list[F
     return [*_of_words(match, turn), *_of_form(match, turn), *_of_headers(match, headers), *_of_body(match, turn)]
 
 
-def nearest(scenarios: Sequence[tuple[Scenario, int]], turn: Turn, headers: Mapping[str, str]) -> list[str]:
-    """A sentence for each of the scenarios that failed the fewest tests; beside each how often it has answered."""
+def nearest(
+    scenarios: Sequence[tuple[Scenario, int]], turn: Turn, headers: Mapping[str, str], state: str = ""
+) -> list[str]:
+    """A sentence for each of the scenarios that failed the fewest tests; beside each how often it has answered.
+
+    ``state`` is the session's.
+    """
     found: list[tuple[int, str]] = []
     for scenario, used in scenarios:
         failed = failed_tests(scenario.match, turn, headers)
+        if scenario.match.states and state not in scenario.match.states:
+            failed.append(Failed("state", f"be {' or '.join(scenario.match.states)}", state))
         reasons = [str(one) for one in failed]
         if scenario.answer(used) is None:
             reasons.append(f"it has answered {used} time{'s' * (used != 1)}, and does so no more")
@@ -46,7 +53,11 @@ def nearest(scenarios: Sequence[tuple[Scenario, int]], turn: Turn, headers: Mapp
 
 
 def _of_words(match: Match, turn: Turn) -> Iterator[Failed]:
-    for name, test, text in (("user", match.user, turn.user), ("system", match.system, turn.system)):
+    for name, test, text in (
+        ("user", match.user, turn.user),
+        ("system", match.system, turn.system),
+        ("conversation", match.conversation, turn.conversation),
+    ):
         if test is not None and not test(text):
             yield Failed(name, _wanted(test), text)
     if match.tool_result is not None and not any(match.tool_result(result.text) for result in turn.tool_results):
@@ -55,6 +66,8 @@ def _of_words(match: Match, turn: Turn) -> Iterator[Failed]:
 
 
 def _of_form(match: Match, turn: Turn) -> Iterator[Failed]:
+    if not match.has_attachments_of(turn):
+        yield Failed("attachments", f"be {match.attachments}", turn.attachments)
     if match.model is not None and not fnmatchcase(turn.model, match.model):
         yield Failed("model", f"be like {match.model!r}", turn.model)
     if turn.dialect not in match.dialects and (match.dialects or turn.computed):

@@ -153,6 +153,17 @@ class Turn:
         return next((m.text for m in reversed(self.messages) if m.role == "user" and m.text), "")
 
     @cached_property
+    def conversation(self) -> str:
+        """All that was said, by whomever, and all tool results, in order, joined by line ends."""
+        said = (text for m in self.messages for text in (m.text, *(result.text for result in m.tool_results)))
+        return "\n".join(filter(None, said))
+
+    @property
+    def attachments(self) -> int:
+        """How many images, sounds and files the conversation has."""
+        return sum(message.attachments for message in self.messages)
+
+    @cached_property
     def number(self) -> int:
         """1 for the first request of a conversation, and 1 more for every assistant message in it."""
         return 1 + sum(1 for message in self.messages if message.role == "assistant")

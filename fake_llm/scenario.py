@@ -55,7 +55,10 @@ class JsonMatch:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Which requests a scenario answers: those that pass every test that is set."""
+    """Which requests a scenario answers: those that pass every test that is set.
+
+    ``states`` are the session's, who tests them. ``attachments`` True: any number but none.
+    """
 
     user: TextMatch | None = None
     system: TextMatch | None = None
@@ -67,6 +70,9 @@ class Match:
     stream: bool | None = None
     headers: Mapping[str, TextMatch] = field(default_factory=dict)
     json: tuple[JsonMatch, ...] = ()
+    conversation: TextMatch | None = None
+    attachments: int | bool | None = None
+    states: tuple[str, ...] = ()
 
     def mismatch(self, turn: Turn, headers: Mapping[str, str]) -> str | None:
         """The name of the first test that fails, or None where all pass. Costs what is set, cheap tests first."""
@@ -89,8 +95,16 @@ class Match:
             ("tool_result", self.tool_result is None or any(self.tool_result(r.text) for r in turn.tool_results)),
             ("header", all(name in headers and test(headers[name]) for name, test in self.headers.items())),
             ("json", all(test(turn.raw) for test in self.json)),
+            ("conversation", self.conversation is None or self.conversation(turn.conversation)),
+            ("attachments", self.has_attachments_of(turn)),
         )
         return next((name for name, passed in tests if not passed), None)
+
+    def has_attachments_of(self, turn: Turn) -> bool:
+        """Whether the conversation has as many images, sounds and files as are asked for."""
+        if isinstance(self.attachments, bool):
+            return (turn.attachments > 0) is self.attachments
+        return self.attachments in (None, turn.attachments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +137,8 @@ class Scenario:
 
     After the last answer it is repeated, or (``after_last``) the scenario no longer matches. ``times`` bounds
     how often the scenario answers at all. ``form`` is the scenario as it was written. ``limits`` hold for the requests
-    that match; a scenario without answers has nothing but them, and the next ones are asked.
+    that match; a scenario without answers has nothing but them, and the next ones are asked. ``then`` is the session's
+    state after an answer, "" for the same as before.
     """
 
     name: str
@@ -133,6 +148,7 @@ class Scenario:
     after_last: Literal["repeat", "fall_through"] = "repeat"
     form: Mapping[str, Json] = field(default_factory=dict)
     limits: Limits | None = None
+    then: str = ""
 
     def answer(self, used: int) -> Answer | None:
         """The answer for the call after ``used`` calls, or None where the scenario has answered its last."""

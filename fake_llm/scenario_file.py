@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from fake_llm.complaints import sentence, sentences
 from fake_llm.scenario import Scenario
@@ -20,6 +21,13 @@ class FileForm(Form):
     """A scenario file: a mapping with the one key ``scenarios``. A bare list of scenarios will do as well."""
 
     scenarios: list[ScenarioForm] = Field(default_factory=list)
+
+
+def schema() -> str:
+    """The JSON schema of a scenario file, as text, for editors."""
+    either = TypeAdapter(FileForm | list[ScenarioForm]).json_schema()
+    named = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Scenarios of the fake LLM"}
+    return json.dumps({**named, **either}, indent=2, ensure_ascii=False) + "\n"
 
 
 def load_files(paths: Sequence[Path]) -> tuple[Scenario, ...]:

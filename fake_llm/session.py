@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 KEY_PREFIX = "sk-realstack-"
 DEFAULT_SESSION = "default"
+FIRST_STATE = "start"
 SESSION_HEADER = "x-fake-llm-session"
 MAX_SESSIONS = 4_000
 
@@ -75,6 +76,7 @@ class Session:
         self.faults = FaultTurns()
         self.latency: Latency | None = None
         self.limiter: Limiter | None = None
+        self.state = FIRST_STATE
         self._named = 0
 
     def __repr__(self) -> str:
@@ -124,6 +126,7 @@ class Session:
         self.strict = False
         self.faults.reset()
         self.latency = self.limiter = None
+        self.state = FIRST_STATE
         self.journal.clear()
         self.kept.clear()
         self.__dict__.pop("local", None)
@@ -148,7 +151,7 @@ class Session:
         """The rate limits that hold for a turn: the session's, and those of the scenarios that match it."""
         found = [] if self.limiter is None else [self.limiter]
         for state in (*self.own, *self.base):
-            if state.limiter is not None and state.scenario.match.mismatch(turn, headers) is None:
+            if state.limiter is not None and self._matches(state.scenario, turn, headers):
                 found.append(state.limiter)
                 state.used += not state.scenario.answers
         return found
@@ -157,8 +160,9 @@ class Session:
         """The reply of the first scenario that matches and still answers, and count that scenario as used."""
         for state in (*self.own, *self.base):
             answer = state.scenario.answer(state.used)
-            if answer is not None and state.scenario.match.mismatch(turn, headers) is None:
+            if answer is not None and self._matches(state.scenario, turn, headers):
                 state.used += 1
+                self.state = state.scenario.then or self.state
                 return Selected(state.scenario.name, answer.filled(turn, self.id), answer.automatic)
         return Selected()
 
@@ -167,8 +171,15 @@ class Session:
         from fake_llm.mismatch import nearest  # noqa: PLC0415 - only for a request that is refused
 
         return nearest(
-            [(state.scenario, state.used) for state in self.scenarios if state.scenario.answers], turn, headers
+            [(state.scenario, state.used) for state in self.scenarios if state.scenario.answers],
+            turn,
+            headers,
+            self.state,
         )
+
+    def _matches(self, scenario: Scenario, turn: Turn, headers: Mapping[str, str]) -> bool:
+        match = scenario.match
+        return (not match.states or self.state in match.states) and match.mismatch(turn, headers) is None
 
     def _uniquely_named(self, scenario: Scenario) -> Scenario:
         taken = {state.scenario.name for state in self.scenarios}

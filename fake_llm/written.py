@@ -72,6 +72,9 @@ class MatchForm(Form):
     json_: dict[str, Json] = Field(
         default_factory=dict, alias="json", description="Paths in the raw body: values, or {contains|regex: …}"
     )
+    conversation: Text | None = Field(None, description="All that was said and all tool results")
+    attachments: int | bool | None = Field(None, description="Images, sounds and files: how many, or whether any")
+    state: str | list[str] | None = Field(None, description="The session's state: start, or what a `then` named")
 
 
 class ToolCallForm(Form):
@@ -170,6 +173,7 @@ class ScenarioForm(Form):
     )
     after_last: Literal["repeat", "fall_through"] = Field("repeat", description="After a sequence's last reply")
     times: int | None = Field(None, ge=1, description="How often it answers at all")
+    then: str = Field("", description="The session's state after each of its answers")
     limits: LimitsForm | None = Field(None, description="Of the requests that match; without a reply others answer")
 
     @model_validator(mode="after")
@@ -193,6 +197,7 @@ def _scenario(form: ScenarioForm, default_name: str) -> plain.Scenario:
         times=form.times,
         after_last=form.after_last,
         limits=limits_from(form.limits),
+        then=form.then,
         form=form.model_dump(mode="json", by_alias=True, exclude_unset=True),
     )
 
@@ -209,6 +214,9 @@ def _match(form: MatchForm) -> plain.Match:
         stream=form.stream,
         headers={name.lower(): test for name, written in form.header.items() if (test := _text(written))},
         json=tuple(_json_match(path, value) for path, value in form.json_.items()),
+        conversation=_text(form.conversation),
+        attachments=form.attachments,
+        states=_names(form.state),
     )
 
 

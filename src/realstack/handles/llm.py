@@ -45,18 +45,19 @@ class FakeLLM:
     def __repr__(self) -> str:
         return f"<FakeLLM session {self.session} at {self._control.base}>"
 
-    def on(self, *, times: int | None = None, name: str = "", **match: Any) -> Rule:
+    def on(self, *, times: int | None = None, name: str = "", then: str = "", **match: Any) -> Rule:
         """A rule for requests that pass every test given; none: every request.
 
         ``user``, ``system``, ``tool_result``: text that is contained, or ``{"regex": …}``, ``{"equals": …}``;
-        ``model`` with ``*`` as wildcard; ``dialect``; ``tools`` that are offered; ``turn`` from 1; ``stream``;
-        ``header`` and ``json``: tables of header names, or paths in the raw body. ``times`` bounds how often
-        the rule answers.
+        ``conversation`` the same of all that was said; ``attachments``: how many, or whether any; ``model`` with ``*``
+        as wildcard; ``dialect``; ``tools`` that are offered; ``turn`` from 1; ``stream``; ``header`` and ``json``:
+        tables of header names, or paths in the raw body; ``state``: the session's, which is ``start`` or what the
+        ``then`` of the rule that answered last has named. ``times`` bounds how often the rule answers.
 
         :raises FakeLLMError: a test of another name was given; raised when the rule is sent.
         """
         self._rules += 1
-        return Rule(self.set_rule, name or f"rule-{self._rules}", match, times)
+        return Rule(self.set_rule, name or f"rule-{self._rules}", match, times, then)
 
     def config(self, provider: str = "openai", *, model: str = "") -> LLMConfig:
         """How that provider's SDK reaches this session: ``openai``, ``anthropic``, ``gemini`` or ``ollama``.

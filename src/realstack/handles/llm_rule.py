@@ -18,6 +18,7 @@ class Rule:
     name: str
     match: Mapping[str, Any]
     times: int | None = None
+    next_state: str = ""
     answers: list[dict[str, Any]] = field(default_factory=list)
 
     def __repr__(self) -> str:
@@ -95,4 +96,6 @@ class Rule:
         form: dict[str, Any] = {"name": self.name, "match": dict(self.match), "sequence": self.answers}
         if self.times is not None:
             form["times"] = self.times
+        if self.next_state:
+            form["then"] = self.next_state
         return form

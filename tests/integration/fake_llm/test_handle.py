@@ -52,6 +52,15 @@ def test_calls_are_found_by_what_was_said_and_answered(llm: FakeLLM) -> None:
         llm.requests(usr="slow")
 
 
+def test_rules_take_the_session_from_state_to_state(llm: FakeLLM) -> None:
+    llm.on(state="start", then="tried").fail(503)
+    llm.on(state="tried").reply("Now it works.")
+    assert [ask(llm), ask(llm), ask(llm)] == [503, 200, 200]
+    llm.reset()
+    llm.on(attachments=True).fail(400)
+    assert ask(llm) == 200
+
+
 def test_what_was_called_is_asserted_and_a_failure_shows_the_calls(llm: FakeLLM) -> None:
     for user in ("slow one", "slow two", "quick"):
         ask(llm, user)

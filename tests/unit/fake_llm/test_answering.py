@@ -35,6 +35,30 @@ def test_the_tokens_joined_are_the_text(text: str) -> None:
     assert "".join(tokens.pieces(text)) == text
 
 
+def said(session: Session) -> tuple[int, str]:
+    """Status and text of one more request."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "go"}]}
+    answer = generate("openai_chat", session, {}, json.dumps(body).encode(), new_stamp())
+    found = json.loads(answer.raw)
+    return answer.status, found["choices"][0]["message"]["content"] if "choices" in found else found["error"]["message"]
+
+
+def test_scenarios_take_a_session_from_state_to_state() -> None:
+    rules = """
+- {match: {state: start}, reply: "What is your name?", then: asked}
+- {match: {state: asked}, reply: "And your age?", then: known}
+- {match: {state: [known, old]}, times: 2, reply: Thank you.}
+"""
+    session = Session("s", load_text(rules, "s.yaml"))
+    assert [said(session)[1] for _ in range(4)] == ["What is your name?", "And your age?", "Thank you.", "Thank you."]
+    assert session.state == "known"
+    session.strict = True
+    status, refusal = said(session)
+    assert (status, "s-1: state should be start and is 'known'" in refusal) == (400, True)
+    session.reset()
+    assert (session.state, said(session)[1]) == ("start", "What is your name?")
+
+
 def test_counts_grow_with_the_input() -> None:
     counts = [tokens.count("The quick brown fox. " * n) for n in range(1, 50)]
     assert counts == sorted(set(counts))

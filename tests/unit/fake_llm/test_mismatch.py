@@ -36,9 +36,13 @@ CASES: list[tuple[str, str]] = [
     ("header: {x-team: red}", "header x-team should contain 'red' and is 'blue'"),
     ("header: {x-none: red}", "header x-none should contain 'red' and is not there"),
     ("header: {authorization: other}", "header authorization should contain 'other' and is '(a secret)'"),
+    ("conversation: {regex: 'brief.*snow'}", "conversation should match 'brief.*snow' and is "
+     "'Be brief.\\nWhat is the weather in Paris?\\n18 degrees'"),
+    ("attachments: true", "attachments should be True and is 0"),
+    ("attachments: 2", "attachments should be 2 and is 0"),
     ("json: {metadata.user: u2}", "json metadata.user should be 'u2' and is 'u1'"),
     ("json: {metadata.team: {contains: a}}", "json metadata.team should contain 'a' and is not there"),
-]
+]  # fmt: skip
 
 
 def written(match: str) -> Scenario:
@@ -54,7 +58,18 @@ def test_a_failed_test_says_what_it_expected_and_what_it_found(match: str, said:
 
 @pytest.mark.parametrize(
     "match",
-    ["", "user: Paris", "model: gpt-*", "header: {authorization: secret}", "json: {n: 1}", "tools: look", "turn: 1"],
+    [
+        "",
+        "attachments: 0",
+        "attachments: false",
+        "conversation: 18 degrees",
+        "user: Paris",
+        "model: gpt-*",
+        "header: {authorization: secret}",
+        "json: {n: 1}",
+        "tools: look",
+        "turn: 1",
+    ],
 )
 def test_no_test_fails_where_the_scenario_matches(match: str) -> None:
     scenario = written(match)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from fake_llm.model import Message, Tool, ToolResult, Turn
 from fake_llm.scenario import MISSING, at_path
-from fake_llm.scenario_file import load_files, load_text
+from fake_llm.scenario_file import load_files, load_text, schema
 from fake_llm.session import Session, Sessions, api_key, session_of, split_path
 from fake_llm.written import ScenarioError
 
@@ -161,6 +163,16 @@ def test_a_reply_may_reason_search_and_cite() -> None:
         ("web_search", {"query": "towers"}, [{"url": "https://a.example", "title": "A"}])
     ]
     assert [(each.words, each.quote, each.document) for each in reply.citations] == [("330 m", "330 metres", None)]
+
+
+def test_the_schema_knows_what_the_files_may_say() -> None:
+    valid = Draft202012Validator(json.loads(schema()))
+    good = {"match": {"user": {"regex": "^a"}, "state": "asked"}, "sequence": ["a", {"json": {"b": 1}}], "then": "done"}
+    assert valid.is_valid([good])
+    assert valid.is_valid({"scenarios": [good]})
+    assert not valid.is_valid([{**good, "thn": "done"}])
+    assert not valid.is_valid([{"match": {"usr": "a"}, "reply": "b"}])
+    assert load_text(json.dumps([good]), "s.json")[0].then == "done"
 
 
 def test_an_unknown_key_is_one_complaint_not_one_for_every_alternative() -> None:
