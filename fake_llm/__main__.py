@@ -13,6 +13,7 @@ from fake_llm import __version__
 
 if TYPE_CHECKING:
     from fake_llm.scenario import Scenario
+    from fake_llm.scenario_watch import WatchedFiles
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,11 +25,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(schema())
         return 0
     scenarios: tuple[Scenario, ...] = ()
+    watched: WatchedFiles | None = None
     if options.scenarios:
         from fake_llm.scenario_file import load_files  # noqa: PLC0415 - pydantic and yaml, only if there are files
+        from fake_llm.scenario_watch import WatchedFiles  # noqa: PLC0415
         from fake_llm.written import ScenarioError  # noqa: PLC0415
 
         try:
+            watched = WatchedFiles(options.scenarios)
             scenarios = load_files(options.scenarios)
         except ScenarioError as error:
             sys.stderr.write(f"{error}\n")
@@ -47,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log_calls=options.log_level in {"debug", "info"},
         control_from=options.control_from,
         control_token=options.control_token or os.environ.get("FAKE_LLM_CONTROL_TOKEN", ""),
+        watched=watched,
     )
     serve(app, listener, debug=options.log_level == "debug")
     return 0

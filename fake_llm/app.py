@@ -55,6 +55,7 @@ from fake_llm.session import Session, Sessions, api_key, key_in_query, session_o
 
 if TYPE_CHECKING:
     from fake_llm.access import Access, From
+    from fake_llm.scenario_watch import WatchedFiles
 
 CONTROL = "/_fake"
 HEALTH = "/_fake/health"
@@ -89,8 +90,10 @@ class App:
         log_calls: bool = False,
         control_from: str = "loopback",
         control_token: str = "",
+        watched: WatchedFiles | None = None,
     ) -> None:
         self.sessions = Sessions(scenarios)
+        self._watched = watched
         self._control_from, self._control_token = control_from, control_token
         self._log_calls = log_calls
         self._control: AsgiApp | None = None
@@ -103,6 +106,8 @@ class App:
         if scope["type"] != "http":
             return
         path: str = scope["path"]
+        if self._watched is not None:
+            self._watched.look(self.sessions)
         if path.startswith(CONTROL) or path == METRICS:
             await self._serve_control(path, scope, receive, send)
             return

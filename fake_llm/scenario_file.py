@@ -37,7 +37,7 @@ def load_files(paths: Sequence[Path]) -> tuple[Scenario, ...]:
     """
     problems: list[str] = []
     found: list[Scenario] = []
-    for path in _files(paths):
+    for path in files_of(paths):
         try:
             found.extend(load_text(_read(path), str(path)))
         except ScenarioError as error:
@@ -92,7 +92,8 @@ def load_text(text: str, name: str) -> tuple[Scenario, ...]:
 _load_once = lru_cache(maxsize=64)(load_text)
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
+def files_of(paths: Sequence[Path]) -> list[Path]:
+    """The files that ``paths`` stand for: themselves, or what of their kind is in a folder."""
     files: list[Path] = []
     for path in paths:
         if path.is_dir():

@@ -36,9 +36,9 @@ class ScenarioState:
 
     __slots__ = ("limiter", "scenario", "used")
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, used: int = 0) -> None:
         self.scenario = scenario
-        self.used = 0
+        self.used = used
         self.limiter = None if scenario.limits is None else Limiter(scenario.limits)
 
     def __repr__(self) -> str:
@@ -221,6 +221,14 @@ class Sessions:
         if len(self._sessions) > self._max:
             self._sessions.popitem(last=False)
         return session
+
+    def replace_base(self, base: Sequence[Scenario]) -> None:
+        """Other scenarios in the place of the server's own, in every session; counts stay with the names."""
+        before, self.base = self.base, tuple(base)
+        for session in self._sessions.values():
+            handed = session.base[: len(session.base) - len(before)]
+            used = {state.scenario.name: state.used for state in session.base[len(handed) :]}
+            session.base = [*handed, *(ScenarioState(one, used.get(one.name, 0)) for one in self.base)]
 
     def find(self, session_id: str) -> Session | None:
         """The session of that id if there is one."""

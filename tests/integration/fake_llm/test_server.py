@@ -406,3 +406,24 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=30,
         check=False,
     )
+
+
+def test_an_edited_file_answers_without_a_restart(tmp_path: Path) -> None:
+    scenarios = tmp_path / "s.yaml"
+    scenarios.write_text("- reply: before")
+    running = FakeServer("--scenarios", str(scenarios), log=tmp_path / "log")
+    try:
+        with openai.OpenAI(base_url=f"{running.url}/v1", api_key="x") as client:
+
+            def said() -> str | None:
+                answer = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])
+                return answer.choices[0].message.content
+
+            assert said() == "before"
+            scenarios.write_text("- reply: and after")
+            deadline = time.monotonic() + 10
+            while said() == "before" and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert said() == "and after"
+    finally:
+        running.stop()
