@@ -120,13 +120,13 @@ class App:
             traceback.print_exc()
             await _send(connection, _bug(connection))
 
-    def warm_up(self) -> None:
-        """Begin importing the control API in the background. Call in the event loop; twice does no harm."""
-        if self._control is not None or self._loading is not None:
-            return
-        loop = asyncio.get_running_loop()
-        self._loading = loop.create_future()
-        threading.Thread(target=self._load_control, args=(loop, self._loading), daemon=True).start()
+    def warm_up(self) -> asyncio.Future[None]:
+        """Begin importing the control API in the background, once; done when it is. Call in the event loop."""
+        if self._loading is None:
+            loop = asyncio.get_running_loop()
+            self._loading = loop.create_future()
+            threading.Thread(target=self._load_control, args=(loop, self._loading), daemon=True).start()
+        return self._loading
 
     def _load_control(self, loop: asyncio.AbstractEventLoop, loaded: asyncio.Future[None]) -> None:
         try:
@@ -156,9 +156,7 @@ class App:
             return
         receive = bounded(receive)
         if self._control is None:
-            self.warm_up()
-            if self._loading is not None:
-                await asyncio.shield(self._loading)
+            await asyncio.shield(self.warm_up())
         if self._control is None:
             connection = Connection(scope, receive, send)
             await _send(connection, _bug(connection))

@@ -66,6 +66,7 @@ class Connection:
         self.bytes_sent = 0
         self.first_byte_at = 0.0
         self._left: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
 
     async def body(self, limit: int = MAX_BODY) -> bytes:
         """The whole body of the request.
@@ -174,11 +175,24 @@ class Connection:
 
         Waits are counted from one beginning, so that they do not add up their delays.
         """
+        loop = asyncio.get_running_loop()
         if self._left is None:
-            self._left = asyncio.create_task(self._until_client_leaves())
-        timeout = None if due is None else max(due - asyncio.get_running_loop().time(), 0)
-        left, _ = await asyncio.wait({self._left}, timeout=timeout)
-        return not left
+            self._left = loop.create_task(self._until_client_leaves())
+            self._left.add_done_callback(self._wake)
+        if self._left.done():
+            return False
+        self._waiter = loop.create_future()
+        timer = None if due is None else loop.call_at(due, self._wake)
+        try:
+            await self._waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return not self._left.done()
+
+    def _wake(self, _: object = None) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def _until_client_leaves(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

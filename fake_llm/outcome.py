@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 
 from fake_llm.dialects.wire import to_bytes
 from fake_llm.envelopes import Envelope, HeaderList
@@ -43,7 +43,7 @@ class Outcome:
 
 def new_stamp() -> Stamp:
     """A stamp of now with a random id."""
-    return Stamp(os.urandom(12).hex(), int(time.time()))
+    return Stamp(f"{_ids.getrandbits(96):024x}", int(time.time()))
 
 
 def refused(error: ProtocolError, envelopes: Envelope, stamp: Stamp, fault: Fault | None = None) -> Outcome:
@@ -99,4 +99,5 @@ def _no_constant(word: str) -> Json:
     raise ValueError(f"{word} is no JSON")
 
 
+_ids = Random()  # noqa: S311 - ids are no secrets, and the system's randomness costs a system call each
 _decoder = json.JSONDecoder(parse_constant=_no_constant)
