@@ -41,7 +41,9 @@ def by_gemini() -> str | None:
 def by_ollama() -> str | None:
     import ollama
 
-    return ollama.Client().chat(model="m", messages=[{"role": "user", "content": "Who?"}]).message.content
+    with ollama.Client() as client:
+        said: str | None = client.chat(model="m", messages=[{"role": "user", "content": "Who?"}]).message.content
+    return said
 
 
 @pytest.mark.parametrize("ask", [by_openai, by_anthropic, by_gemini, by_ollama])
