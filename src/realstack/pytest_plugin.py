@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from realstack import handles
+from realstack.unrewritten import leave_unrewritten
+
+leave_unrewritten("realstack")  # before any other module of it
+
+from realstack import handles  # noqa: E402
 
 if TYPE_CHECKING:
     from realstack.handles.database import Database
