@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from fake_llm.dialects.wire import to_bytes
+from fake_llm.dialects.wire import no_constant, to_bytes
 from fake_llm.envelopes import Envelope, HeaderList
 from fake_llm.faults import Step, Write
 from fake_llm.journal import Entry
@@ -95,9 +95,5 @@ def one_line(value: str) -> bytes:
     return value.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace")
 
 
-def _no_constant(word: str) -> Json:
-    raise ValueError(f"{word} is no JSON")
-
-
 _ids = Random()  # noqa: S311 - ids are no secrets, and the system's randomness costs a system call each
-_decoder = json.JSONDecoder(parse_constant=_no_constant)
+_decoder = json.JSONDecoder(parse_constant=no_constant)

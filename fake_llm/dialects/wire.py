@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii
 
-from fake_llm.model import Json
+from fake_llm.model import Json, ToolCall
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
 
@@ -44,3 +44,20 @@ def json_array(events: Sequence[bytes], *, begun: bool = False) -> list[bytes]:
 def event(name: str, text: str) -> bytes:
     """A named event."""
     return f"event: {name}\ndata: {text}\n\n".encode("ascii")
+
+
+def arguments_of(call: ToolCall) -> dict[str, Json] | None:
+    """A call's arguments as an object; None for text that is no JSON object, NaN and Infinity among it."""
+    try:
+        found = json.loads(call.arguments or "{}", parse_constant=no_constant)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def no_constant(word: str) -> Json:
+    """Refuses what Python's decoder takes beyond JSON.
+
+    :raises ValueError: always.
+    """
+    raise ValueError(f"{word} is no JSON")

@@ -12,9 +12,9 @@ from fake_llm.dialects.gemini.grounding import code_parts, shown_with
 from fake_llm.dialects.gemini.request import ENUM_TYPE, media_type
 from fake_llm.dialects.gemini.safety import SILENCING, ratings, wants_ratings
 from fake_llm.dialects.google.signatures import needs_signatures, of_call, of_text
-from fake_llm.dialects.wire import quoted, to_json
+from fake_llm.dialects.wire import arguments_of, quoted, to_json
 from fake_llm.finish import count_output, cut_text, stream_pieces
-from fake_llm.model import Json, Reply, ToolCall, Turn
+from fake_llm.model import Json, Reply, Turn
 from fake_llm.tokens import count
 
 _FINISH = {
@@ -113,7 +113,7 @@ class Candidate:
         reply = self.reply
         reason = _FINISH.get(reply.finish, reply.finish)
         for call in reply.tool_calls:
-            arguments = _arguments(call)
+            arguments = arguments_of(call)
             if arguments is not None:
                 # this API calls without an id, and goes by name and order
                 own_id = {"id": call.id} if call.id else {}
@@ -143,16 +143,3 @@ def _worded(turn: Turn, reply: Reply) -> Reply:
         return replace(reply, text=str(json.loads(reply.text)), chunks=())
     except ValueError:
         return reply
-
-
-def _arguments(call: ToolCall) -> dict[str, Json] | None:
-    """The arguments as an object; None for text that is none, which this API cannot carry."""
-    try:
-        found = json.loads(call.arguments or "{}", parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _no_constant(word: str) -> Json:
-    raise ValueError(f"{word} is no JSON")

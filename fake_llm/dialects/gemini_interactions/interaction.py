@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -10,7 +9,7 @@ from fake_llm.dialects.gemini_interactions.hosted import hosted_steps
 from fake_llm.dialects.google.fields import get
 from fake_llm.dialects.google.signatures import needs_signatures, of_text
 from fake_llm.dialects.google.sources import segment, tool_tokens
-from fake_llm.dialects.wire import to_bytes
+from fake_llm.dialects.wire import arguments_of, to_bytes
 from fake_llm.envelopes import gemini as envelope
 from fake_llm.model import Citation, Fault, Json, Message, ProtocolError, Reply, Stamp, ToolCall, Turn, Usage
 
@@ -118,15 +117,6 @@ def sources_of(reply: Reply) -> list[Json]:
 def call_id(call: ToolCall, place: int, stamp: Stamp) -> str:
     """The id of the call at ``place``."""
     return call.id or f"call_{stamp.id}{place:02}"
-
-
-def arguments_of(call: ToolCall) -> dict[str, Json] | None:
-    """The arguments as an object; None for text that is none."""
-    try:
-        found = json.loads(call.arguments or "{}")
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def answered(reply: Reply, stamp: Stamp) -> Message:

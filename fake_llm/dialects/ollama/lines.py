@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from fake_llm.dialects.ollama.fields import thinks
 from fake_llm.dialects.openai.logprobs import token_logprobs
-from fake_llm.dialects.wire import quoted, to_json
+from fake_llm.dialects.wire import arguments_of, quoted, to_json
 from fake_llm.envelopes import ollama as envelope
 from fake_llm.finish import cut_text, stream_pieces
 from fake_llm.local_models import keep_alive_s
-from fake_llm.model import Json, ProtocolError, Reply, Stamp, ToolCall, Turn, Usage
+from fake_llm.model import Json, ProtocolError, Reply, Stamp, Turn, Usage
 
 LINES = b"application/x-ndjson"
 LOADING = "ollama_load"
@@ -50,7 +49,7 @@ def said(turn: Turn, reply: Reply, stamp: Stamp) -> Said:
     calls: list[Json] = []
     cut = reply.finish == "length"
     for place, call in enumerate(reply.tool_calls):
-        arguments = None if cut and not call.arguments else _arguments(call)
+        arguments = None if cut and not call.arguments else arguments_of(call)
         if arguments is not None:
             function = {"index": place, "name": call.name, "arguments": arguments}
             calls.append({"id": call.id or f"call_{stamp.id[:6]}{place:02x}", "function": function})
@@ -112,15 +111,3 @@ def line(written: str) -> bytes:
 def stream_error(error: ProtocolError, stamp: Stamp) -> bytes:
     """The line that ends a stream that failed."""
     return line(to_json(envelope.error_object(error, stamp)))
-
-
-def _arguments(call: ToolCall) -> dict[str, Json] | None:
-    try:
-        found = json.loads(call.arguments or "{}", parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _no_constant(word: str) -> Json:
-    raise ValueError(f"{word} is no JSON")

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fake_llm.dialects import COMPUTED, DIALECTS, canonical_path, dialect, route
+from fake_llm.dialects.wire import arguments_of
 from fake_llm.finish import finish
 from fake_llm.model import Citation, ProtocolError, Reply, ServerTool, Stamp, ToolCall, Turn
 from fake_llm.tokens import count_input
@@ -392,3 +393,10 @@ def test_usage_is_in_a_stream_only_where_it_is_asked_for(name: str, options: Any
     assert turn(name, stream=True, stream_options={"include_usage": True}).include_usage
     with pytest.raises(ProtocolError, match="only allowed when 'stream'"):
         turn(name, stream_options={"include_usage": True})
+
+
+@pytest.mark.parametrize(
+    ("written", "found"), [('{"a": 1}', {"a": 1}), ("", {}), ("[1]", None), ("{", None), ('{"a": NaN}', None)]
+)
+def test_arguments_are_an_object_of_json_or_none(written: str, found: dict[str, int] | None) -> None:
+    assert arguments_of(ToolCall("f", written)) == found
