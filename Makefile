@@ -35,10 +35,11 @@ smoke: $(STAMP) ## Run the smoke tests against the local target.
 	$(BIN)/pytest tests/smoke $(ARGS)
 
 # Four at a time, each file in one process: servers are started once for a file, and much of the time is waiting.
+# In the order of tests/conftest.py: those with the most tests first would leave the longest, of a few tests, to the end.
 # `make test ARGS="-n 0 --pdb"`: one, in the terminal.
 .PHONY: test
 test: $(STAMP) ## Run every test.
-	$(BIN)/pytest -n 4 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 SEQUENCES ?= 10000
 ON ?= 15 17 18
