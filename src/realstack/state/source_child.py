@@ -140,17 +140,15 @@ async def _awaited(result: Any) -> None:
     await result
 
 
-async def _with_connection(function: Callable[..., Any], endpoint: dict[str, Any]) -> None:
+async def _connect(endpoint: dict[str, Any]) -> Any:
     import asyncpg
 
-    connection = await asyncpg.connect(
-        host=endpoint["host"],
-        port=endpoint["port"],
-        user=endpoint["user"],
-        password=endpoint["password"],
-        database=endpoint["database"],
-        ssl=endpoint["ssl"],
-    )
+    names = ("host", "port", "user", "password", "database", "ssl")
+    return await asyncpg.connect(**{name: endpoint[name] for name in names})
+
+
+async def _with_connection(function: Callable[..., Any], endpoint: dict[str, Any]) -> None:
+    connection = await _connect(endpoint)
     try:
         async with connection.transaction():
             result = function(connection)
@@ -227,16 +225,7 @@ def guard_connections(endpoint: dict[str, Any]) -> None:
 
 async def assert_migrated_here(endpoint: dict[str, Any]) -> None:
     """Refuse a run that wrote no version into our database."""
-    import asyncpg
-
-    connection = await asyncpg.connect(
-        host=endpoint["host"],
-        port=endpoint["port"],
-        user=endpoint["user"],
-        password=endpoint["password"],
-        database=endpoint["database"],
-        ssl=endpoint["ssl"],
-    )
+    connection = await _connect(endpoint)
     try:
         tables = await connection.fetchval(
             "SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace NOT IN "
