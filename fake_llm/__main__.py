@@ -24,6 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(schema())
         return 0
+    if options.handlers is not None:
+        if not options.handlers.is_dir():
+            sys.stderr.write(f"--handlers: {options.handlers} is no folder\n")
+            return 2
+        from fake_llm.handlers import use  # noqa: PLC0415 - few servers have any
+
+        use(options.handlers)
     scenarios: tuple[Scenario, ...] = ()
     watched: WatchedFiles | None = None
     if options.scenarios:
@@ -70,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="FILE",
         help="scenario files or folders that every session starts with",
+    )
+    parser.add_argument(
+        "--handlers",
+        type=Path,
+        metavar="DIR",
+        help="a folder of Python modules whose functions scenarios may name (handler: module:function); they are run",
     )
     parser.add_argument(
         "--log-level",

@@ -16,11 +16,15 @@ from fake_llm.envelopes import DRESSING, Envelope, HeaderList, dressing, envelop
 from fake_llm.fault_turns import FAULT_HEADER
 from fake_llm.faults import Step, Write, altered, is_in_reply, is_whole, plan_body, plan_stream, uses_reply
 from fake_llm.finish import finish
+from fake_llm.later import Later
 from fake_llm.model import Fault, ProtocolError, Reply, Stamp, Turn
-from fake_llm.outcome import JSON_TYPE, Outcome, one_line, refused, with_own
+from fake_llm.outcome import JSON_TYPE, Outcome, one_line, refused, sent, with_own
 from fake_llm.rate_limits import Limiter, exceeded, spend, standings
+from fake_llm.scenario import ScenarioFailed
 from fake_llm.session import Selected, Session
 from fake_llm.tokens import count_input
+
+_COUNTING = "count_tokens"
 
 
 class Served(NamedTuple):
@@ -31,38 +35,96 @@ class Served(NamedTuple):
 
 
 def answered(turn: Turn, session: Session, headers: Mapping[str, str], served: Served, stamp: Stamp) -> Outcome:
-    """The outcome of a turn."""
+    """The outcome of a turn.
+
+    :raises Later: a function has to be asked for it.
+    """
     answer = partial(_unlimited, turn, session, headers, served, stamp)
     limiters = session.limiters(turn, headers)
-    return _limited(limiters, turn, served.dialect.PROVIDER, stamp, answer) if limiters else answer()
+    return _limited(limiters, turn, served.provider, stamp, answer) if limiters else answer()
 
 
 def _limited(
     limiters: Sequence[Limiter], turn: Turn, provider: str, stamp: Stamp, answer: Callable[[], Outcome]
 ) -> Outcome:
     """The outcome where rate limits hold: a 429, or ``answer``; with headers that tell the truth in both cases."""
-    from fake_llm.envelopes.limits import limit_error, limit_headers  # noqa: PLC0415 - only where there are limits
+    from fake_llm.envelopes.limits import limit_error  # noqa: PLC0415 - only where there are limits
 
     now = time.monotonic()
     if over := exceeded(limiters, provider, count_input(turn), now):
-        error, fault = limit_error(provider, over, turn.model)
+        error, fault = limit_error(provider, over, turn)
         outcome = refused(error, envelope(provider), stamp, None if provider == "gemini" else fault)
         outcome.fault = "rate_limit"
-    else:
+        return _with_limits(limiters, provider, outcome, now)
+    try:
         outcome = answer()
-        usage = outcome.reply.usage if outcome.reply is not None else None
-        spend(limiters, provider, usage.input_tokens + usage.output_tokens if usage else 0, now)
+    except Later as later:
+        raise later.then(partial(_charged, limiters, provider)) from None
+    return _charged(limiters, provider, outcome)
+
+
+def counted(session: Session, provider: str, count: Callable[[], bytes], stamp: Stamp) -> Outcome:
+    """The outcome of counting tokens; Anthropic limits these requests too, apart from the others and to as many.
+
+    :raises ProtocolError: the request is refused.
+    """
+    limiters = [] if session.limiter is None or provider != "anthropic" else [session.limiter.of_requests(_COUNTING)]
+    now = time.monotonic()
+    if over := exceeded(limiters, provider, 0, now):
+        from fake_llm.envelopes.limits import limit_error  # noqa: PLC0415 - only where there are limits
+
+        error, fault = limit_error(provider, over, Turn("", "", ()))
+        return _with_limits(limiters, provider, refused(error, envelope(provider), stamp, fault), now)
+    outcome = sent(count())
+    outcome.headers = [*outcome.headers, *envelope(provider).headers(stamp)]
+    spend(limiters, provider, 0, now)
+    return _with_limits(limiters, provider, outcome, now)
+
+
+def _charged(limiters: Sequence[Limiter], provider: str, outcome: Outcome) -> Outcome:
+    now = time.monotonic()
+    usage = outcome.reply.usage if outcome.reply is not None else None
+    spend(limiters, provider, usage.input_tokens + usage.output_tokens if usage else 0, now)
+    return _with_limits(limiters, provider, outcome, now)
+
+
+def _with_limits(limiters: Sequence[Limiter], provider: str, outcome: Outcome, now: float) -> Outcome:
+    from fake_llm.envelopes.limits import limit_headers  # noqa: PLC0415 - only where there are limits
+
     told = dict(limit_headers(provider, standings(limiters, provider, now), time.time()))
     outcome.headers = [(name, value) for name, value in outcome.headers if name not in told] + list(told.items())
     return outcome
 
 
 def _unlimited(turn: Turn, session: Session, headers: Mapping[str, str], served: Served, stamp: Stamp) -> Outcome:
-    envelopes = envelope(served.provider)
     try:
         chosen = _chosen(turn, session, headers)
     except ProtocolError as error:
-        return refused(error, envelopes, stamp)
+        return _unspoken(error, envelope(served.provider), stamp)
+    fault = chosen.reply.fault
+    if chosen.later is not None and (fault is None or uses_reply(fault, stream=turn.stream)):
+        raise Later(chosen.later, partial(_said, chosen, turn, session, served, stamp=stamp))
+    return _outcome(chosen, turn, session, served, stamp)
+
+
+def _said(
+    before: Selected, turn: Turn, session: Session, served: Served, said: Selected | ProtocolError, *, stamp: Stamp
+) -> Outcome:
+    """The outcome of a function's words; the fault of ``before`` holds, if they have none themselves."""
+    if isinstance(said, ProtocolError):
+        return _unspoken(said, envelope(served.provider), stamp)
+    reply = said.reply if said.reply.fault is not None else replace(said.reply, fault=before.reply.fault)
+    return _outcome(replace(said, reply=reply), turn, session, served, stamp)
+
+
+def _unspoken(error: ProtocolError, envelopes: Envelope, stamp: Stamp) -> Outcome:
+    outcome = refused(error, envelopes, stamp)
+    if isinstance(error, ScenarioFailed):
+        outcome.scenario, outcome.fault = error.scenario, error.code
+    return outcome
+
+
+def _outcome(chosen: Selected, turn: Turn, session: Session, served: Served, stamp: Stamp) -> Outcome:
     fault = chosen.reply.fault
     if fault is None or is_in_reply(fault, stream=turn.stream, provider=served.provider):
         outcome = _spoken(turn, chosen, session, served, stamp)

@@ -12,11 +12,12 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl
 
 from fake_llm import __version__
-from fake_llm.answering import with_asked_fault
+from fake_llm.answering import counted, with_asked_fault
 from fake_llm.connection import (
     MAX_BODY,
     MAX_CONTROL_BODY,
@@ -47,11 +48,13 @@ from fake_llm.exchange import generate
 from fake_llm.fault_turns import FAULT_HEADER
 from fake_llm.faults import Write
 from fake_llm.journal import Entry
+from fake_llm.later import Later
 from fake_llm.metrics import CONTENT_TYPE, Metrics
 from fake_llm.model import Json, ProtocolError, Stamp
 from fake_llm.outcome import JSON_TYPE, Outcome, decode, new_stamp, refused
 from fake_llm.scenario import Scenario
 from fake_llm.session import Session, Sessions, api_key, key_in_query, session_of, split_path
+from fake_llm.unread import Unread
 
 if TYPE_CHECKING:
     from fake_llm.access import Access, From
@@ -63,6 +66,8 @@ METRICS = "/metrics"
 WARM_UP_AFTER_S = 0.05
 VLLM_VERSION = "0.11.2"
 """Of the vLLM that is played where OpenAI's API has no such path."""
+MAX_BODIES = {"anthropic": 32 * 1024 * 1024}
+"""Where a provider takes less than this server."""
 MAX_UNKNOWN_BODY = 1024 * 1024
 """Bytes of a body at a path that is not served."""
 
@@ -222,34 +227,46 @@ async def _outcome(
     """What is answered at ``path``, and what the request had as its body; ``provider`` if the path says it."""
     stamp = new_stamp()
     envelopes = envelope(provider or _provider(connection, found))
+    room = MAX_UNKNOWN_BODY if found is None else MAX_BODIES.get(found.dialect, MAX_BODY)
     try:
-        body = await connection.body(MAX_BODY if found else MAX_UNKNOWN_BODY)
+        body = await connection.body(room)
         if found is None:
             raise _unserved(connection.method, path, envelopes)
         if key is None and not found.keyless:
             raise envelopes.missing_key()
         if path_model is not None and "api-version" not in dict(parse_qsl(connection.query)):
             raise envelopes.not_found(connection.method, path)
+        if body and found.dialect.startswith("openai_") and not found.keyless and not provider:
+            _check_content_type(connection.headers)
         if found.operation == "generate":
             bound, sent = _bound(connection, found), connection.headers
-            answered = generate(
-                found.dialect, session, sent, body, stamp, bound=bound, path_model=path_model, provider=provider
-            )
+            try:
+                answered = generate(
+                    found.dialect, session, sent, body, stamp, bound=bound, path_model=path_model, provider=provider
+                )
+            except Later as later:
+                answered = await _waited_for(later, connection)
             return answered, body
         if found.operation == "kept":
             return _about_kept(session, path, connection, body, stamp, envelopes=envelopes), body
-        if found.operation == "local":
-            return _about_local(session, path, connection, body), body
+        if found.operation == "local" or (found.operation == "count_tokens" and session.limiter is not None):
+            return _of_session(session, found, path, connection, body, stamp=stamp), body
         raw = _looked_up(found, path, _provider(connection, found), connection, body)
     except BodyTooLarge:
-        error = ProtocolError("The request is too large.", status=413)
-        outcome = refused(error, envelopes, stamp)
+        outcome = refused(Unread("too_large", status=413, limit=room), envelopes, stamp)
         outcome.headers = [*outcome.headers, (b"connection", b"close")]
         return outcome, b""
     except ProtocolError as error:
         return refused(error, envelopes, stamp), body
     headers = [JSON_TYPE, (b"content-length", b"%d" % len(raw)), *envelopes.headers(stamp)]
     return Outcome(200, headers, [Write(raw)], raw=raw), body
+
+
+async def _waited_for(later: Later, connection: Connection) -> Outcome:
+    try:
+        return await connection.unless_left(later.outcome())
+    except ClientLeft:
+        return later.go_on(ProtocolError("The client left before a function had answered.", status=499))
 
 
 def _about_kept(
@@ -262,7 +279,13 @@ def _about_kept(
     return answer(session.kept, connection.method, path, query, body=body, stamp=stamp, common=common)
 
 
-def _about_local(session: Session, path: str, connection: Connection, body: bytes) -> Outcome:
+def _of_session(
+    session: Session, found: Route, path: str, connection: Connection, body: bytes, *, stamp: Stamp
+) -> Outcome:
+    """What hangs on the session's models, or on its limits."""
+    if found.operation == "count_tokens":
+        provider = _provider(connection, found)
+        return counted(session, provider, partial(_looked_up, found, path, provider, connection, body), stamp)
     from fake_llm.ollama_models import answer  # noqa: PLC0415 - as all dialects, when first asked
 
     return answer(session.local, connection.method, path, body)
@@ -274,10 +297,19 @@ async def _refuse_control(scope: Scope, receive: Receive, send: Send, status: in
 
 
 def _unserved(method: str, path: str, envelopes: Envelope) -> ProtocolError:
-    error = envelopes.not_found(method, path)
-    if has_path(path):
-        return ProtocolError(f"Not allowed to {method} on {path}.", status=405, type=error.type)
-    return error
+    return (
+        Unread("method", status=405, method=method, path=path) if has_path(path) else envelopes.not_found(method, path)
+    )
+
+
+def _check_content_type(headers: Mapping[str, str]) -> None:
+    """OpenAI takes JSON only; without the header a body is taken for it.
+
+    :raises Unread: the header says something else.
+    """
+    content_type = headers.get("content-type", "application/json")
+    if not content_type.lower().startswith("application/json"):
+        raise Unread("content_type", content_type=content_type)
 
 
 def _looked_up(found: Route, path: str, provider: str, connection: Connection, body: bytes) -> bytes:

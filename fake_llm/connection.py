@@ -6,9 +6,9 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from fake_llm.faults import Close, Pause, SlowHead, Step, Write
 
@@ -24,6 +24,7 @@ TRANSPORT = "fake_llm.transport"
 """The key of the scope under which the server puts the connection's transport."""
 
 HeaderList = list[tuple[bytes, bytes]]
+Found = TypeVar("Found")
 
 
 class BodyTooLarge(Exception):
@@ -170,16 +171,34 @@ class Connection:
         await self._client_stays_until(asyncio.get_running_loop().time() + CLOSED_WITHIN_S)
         return "sent"
 
+    async def unless_left(self, work: Coroutine[Any, Any, Found]) -> Found:
+        """What ``work`` comes to. It is cancelled where the client closes the connection before.
+
+        :raises ClientLeft: it did.
+        """
+        working, leaving = asyncio.get_running_loop().create_task(work), self._watch()
+        try:
+            await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise ClientLeft
+            return working.result()
+        finally:
+            working.cancel()
+
+    def _watch(self) -> asyncio.Task[None]:
+        if self._left is None:
+            self._left = asyncio.get_running_loop().create_task(self._until_client_leaves())
+            self._left.add_done_callback(self._wake)
+        return self._left
+
     async def _client_stays_until(self, due: float | None) -> bool:
         """Wait until ``due`` by the loop's clock, None: for ever; False as soon as the client closes the connection.
 
         Waits are counted from one beginning, so that they do not add up their delays.
         """
         loop = asyncio.get_running_loop()
-        if self._left is None:
-            self._left = loop.create_task(self._until_client_leaves())
-            self._left.add_done_callback(self._wake)
-        if self._left.done():
+        left = self._watch()
+        if left.done():
             return False
         self._waiter = loop.create_future()
         timer = None if due is None else loop.call_at(due, self._wake)
@@ -188,7 +207,7 @@ class Connection:
         finally:
             if timer is not None:
                 timer.cancel()
-        return not self._left.done()
+        return not left.done()
 
     def _wake(self, _: object = None) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -63,6 +63,13 @@ class ScenarioList(Form):
     scenarios: list[ScenarioForm]
 
 
+class AskAnswer(Form):
+    """What a function in the test's process said, or why it did not."""
+
+    reply: Json = Field(None, description="A text, a reply of the scenario form, or null for automatic words")
+    error: str | None = None
+
+
 class SessionChange(Form):
     """Settings of a session; what is not given stays."""
 
@@ -81,6 +88,7 @@ def build(sessions: Sessions) -> FastAPI:
     _add_journal(api, sessions)
     _add_fault(api, sessions)
     _add_pacing(api, sessions)
+    _add_asks(api, sessions)
     return api
 
 
@@ -259,6 +267,32 @@ def _add_pacing(api: FastAPI, sessions: Sessions) -> None:
         return _json(_details(session))
 
 
+def _add_asks(api: FastAPI, sessions: Sessions) -> None:
+    path = "/_fake/sessions/{session_id}/asks"
+
+    @api.get(path)
+    async def open_asks(
+        session_id: SessionId,
+        after: Annotated[int, Query(ge=0, description="Only those with a higher id")] = 0,
+        wait_s: Annotated[float, Query(ge=0, le=60, description="How long to wait for one")] = 0,
+    ) -> Response:
+        """What is asked of the test's functions and not answered yet, as soon as there is any."""
+        session = sessions.find(session_id)
+        if session is None:
+            return _unknown(session_id)
+        return _json({"asks": await session.asks.after(after, wait_s)})
+
+    @api.put(path + "/{ask_id}")
+    async def answer_ask(session_id: SessionId, ask_id: Annotated[int, Path(ge=1)], body: AskAnswer) -> Response:
+        """What the test's function says: a text, a reply of the scenario form, null; or why there is none."""
+        session = sessions.find(session_id)
+        if session is None:
+            return _unknown(session_id)
+        asks = session.asks
+        settled = asks.answer(ask_id, body.reply) if body.error is None else asks.fail(ask_id, body.error)
+        return Response(status_code=204) if settled else _no_ask(ask_id)
+
+
 def _summary(session: Session) -> dict[str, Json]:
     return {
         "id": session.id,
@@ -309,6 +343,11 @@ def _wrong(problems: list[str]) -> Response:
 
 def _unknown(session_id: str) -> Response:
     message = f"there is no session {session_id!r}"
+    return _json({"error": {"message": message, "problems": [message]}}, status=404)
+
+
+def _no_ask(ask_id: int) -> Response:
+    message = f"nobody waits for an answer to {ask_id} any more"
     return _json({"error": {"message": message, "problems": [message]}}, status=404)
 
 

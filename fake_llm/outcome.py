@@ -13,6 +13,7 @@ from fake_llm.envelopes import Envelope, HeaderList
 from fake_llm.faults import Step, Write
 from fake_llm.journal import Entry
 from fake_llm.model import Fault, Json, ProtocolError, Reply, Stamp, Turn
+from fake_llm.unread import WORD_OF_KIND, Unread
 
 JSON_TYPE = (b"content-type", b"application/json")
 
@@ -48,6 +49,8 @@ def new_stamp() -> Stamp:
 
 def refused(error: ProtocolError, envelopes: Envelope, stamp: Stamp, fault: Fault | None = None) -> Outcome:
     """An error in the provider's envelope."""
+    if isinstance(error, Unread):
+        error = envelopes.unread(error)
     raw = to_bytes(envelopes.error_object(error, stamp))
     headers = [JSON_TYPE, (b"content-length", b"%d" % len(raw)), *envelopes.error_headers(error.status, stamp, fault)]
     if fault is not None:
@@ -72,13 +75,12 @@ def decode(body: bytes) -> Json:
     """
     try:
         decoded = _decoder.decode(body.decode("utf-8"))
+    except json.JSONDecodeError as error:
+        raise Unread("no_json", reason=error.msg, text=error.doc, at=error.pos) from error
     except (ValueError, RecursionError) as error:
-        raise ProtocolError(
-            "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
-            f"library correctly. The API expects a JSON payload, but what was sent was not valid JSON: {error})"
-        ) from error
+        raise Unread("no_json", reason=str(error), text=body.decode("utf-8", "replace")) from error
     if not isinstance(decoded, dict):
-        raise ProtocolError("The body of the request must be a JSON object.", code="invalid_type")
+        raise Unread("no_object", kind=WORD_OF_KIND[type(decoded)])
     return decoded
 
 

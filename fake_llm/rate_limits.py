@@ -72,6 +72,11 @@ class Limiter:
 
     limits: Limits
     _buckets: dict[str, dict[str, Bucket]] = field(default_factory=dict)
+    _apart: dict[str, Limiter] = field(default_factory=dict)
+
+    def of_requests(self, endpoint: str) -> Limiter:
+        """As many requests as here, counted apart for an endpoint that has limits of its own."""
+        return self._apart.setdefault(endpoint, Limiter(Limits(self.limits.requests)))
 
     def buckets(self, provider: str, now: float) -> Mapping[str, Bucket]:
         """The provider's buckets by ``requests`` and ``tokens``, those that have a limit."""

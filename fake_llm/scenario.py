@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from fake_llm.model import Json, Reply, Turn
+from fake_llm.asked import Asked
+from fake_llm.model import Json, ProtocolError, Reply, Turn
 from fake_llm.rate_limits import Limits
+
+if TYPE_CHECKING:
+    from fake_llm.session import Session
 
 MISSING = object()
 """What :func:`at_path` finds where there is nothing; unlike None it is no JSON value."""
 
-PLACEHOLDERS = ("user", "system", "model", "dialect", "turn", "tool_result", "session")
-_PLACEHOLDER = re.compile(r"\{\{(?P<literal>\w+)\}\}|\{(?P<name>\w+)\}")
-"""A word in braces; in double braces it is no placeholder, and loses one pair."""
 _PATH_STEP = re.compile(r"[^.\[\]]+")
 
 
@@ -107,28 +108,33 @@ class Match:
         return self.attachments in (None, turn.attachments)
 
 
+class ScenarioFailed(ProtocolError):
+    """A scenario matched, and its words could not be had. Clients do not try again."""
+
+    def __init__(self, scenario: str, why: str) -> None:
+        self.scenario = scenario
+        super().__init__(f"The scenario {scenario!r} failed: {why}.", code="scenario_failed")
+
+
+Asking = Callable[[Asked, "Session"], Awaitable["Answer"]]
+"""Asks a function for an answer.
+
+:raises AnswerFault: it has none.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One scripted answer. ``automatic``: its words are left to the automatic reply (it is all fault or delay)."""
+    """One scripted answer. ``automatic``: its words are left to the automatic reply (it is all fault or delay).
+
+    ``fill`` makes the reply for one request, where it has templates. ``asks`` gets the words from a function; ``reply``
+    then has the rest.
+    """
 
     reply: Reply
-    template: bool = False
     automatic: bool = False
-
-    def filled(self, turn: Turn, session: str) -> Reply:
-        """The reply with the placeholders of its template replaced."""
-        if not self.template:
-            return self.reply
-        values = {
-            "user": turn.user,
-            "system": turn.system,
-            "model": turn.model,
-            "dialect": turn.dialect,
-            "turn": str(turn.number),
-            "tool_result": turn.tool_results[-1].text if turn.tool_results else "",
-            "session": session,
-        }
-        return replace(self.reply, text=_PLACEHOLDER.sub(lambda hit: _filled(hit, values), self.reply.text))
+    fill: Callable[[Asked], Reply] | None = None
+    asks: Asking | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +176,6 @@ def at_path(body: Json, path: str) -> Json:
         else:
             return MISSING
     return value
-
-
-def unknown_placeholders(template: str) -> list[str]:
-    """Words in braces that look like placeholders and are none."""
-    words = [hit["name"] for hit in _PLACEHOLDER.finditer(template)]
-    return [word for word in words if word is not None and word not in PLACEHOLDERS]
-
-
-def _filled(hit: re.Match[str], values: Mapping[str, str]) -> str:
-    return values[hit["name"]] if hit["name"] is not None else f"{{{hit['literal']}}}"
 
 
 def _is_index(step: str, value: list[Json]) -> bool:

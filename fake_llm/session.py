@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
+from fake_llm.asked import AnswerFault, Asked
 from fake_llm.fault_turns import FAULT_HEADER, FaultTurns
 from fake_llm.journal import Journal
 from fake_llm.kept import Kept
 from fake_llm.model import Fault, Latency, Reply, Turn
 from fake_llm.rate_limits import Limiter
-from fake_llm.scenario import Scenario
+from fake_llm.scenario import Answer, Asking, Scenario, ScenarioFailed
 
 if TYPE_CHECKING:
+    from fake_llm.asking import Asks
     from fake_llm.local_models import LocalModels
     from fake_llm.prompt_cache import PromptCache
 
@@ -53,11 +55,13 @@ class Selected:
     """What a session chose for a turn. ``name`` None: no scenario matched.
 
     ``automatic``: the words are left to the automatic reply; ``reply`` has the delays, headers and the fault.
+    ``later``: a function has to be asked for the words, and gives what is chosen in place of this.
     """
 
     name: str | None = None
     reply: Reply = SILENT
     automatic: bool = True
+    later: Callable[[], Awaitable[Selected]] | None = None
 
 
 class Session:
@@ -96,6 +100,13 @@ class Session:
 
         return LocalModels()
 
+    @cached_property
+    def asks(self) -> Asks:
+        """The questions to functions in a test's process that are open."""
+        from fake_llm.asking import Asks  # noqa: PLC0415 - as above
+
+        return Asks()
+
     @property
     def scenarios(self) -> list[ScenarioState]:
         """All scenarios in the order in which they are asked: the newest own ones first, the base last."""
@@ -131,6 +142,12 @@ class Session:
         self.kept.clear()
         self.__dict__.pop("local", None)
         self.__dict__.pop("prompts", None)
+        self.end_asks()
+
+    def end_asks(self) -> None:
+        """Leave no question open, and let nobody wait for one."""
+        if "asks" in self.__dict__:
+            self.__dict__.pop("asks").close()
 
     def switch_fault(self, fault: Fault | None, times: int | None = None) -> None:
         """Give the next ``times`` requests (None: all) this fault before any scenario is asked."""
@@ -157,14 +174,37 @@ class Session:
         return found
 
     def select(self, turn: Turn, headers: Mapping[str, str]) -> Selected:
-        """The reply of the first scenario that matches and still answers, and count that scenario as used."""
+        """The reply of the first scenario that matches and still answers, and count that scenario as used.
+
+        :raises ScenarioFailed: its template did.
+        """
         for state in (*self.own, *self.base):
             answer = state.scenario.answer(state.used)
             if answer is not None and self._matches(state.scenario, turn, headers):
                 state.used += 1
-                self.state = state.scenario.then or self.state
-                return Selected(state.scenario.name, answer.filled(turn, self.id), answer.automatic)
+                before, self.state = self.state, state.scenario.then or self.state
+                name = state.scenario.name
+                if answer.fill is None and answer.asks is None:
+                    return Selected(name, answer.reply, answer.automatic)
+                return self._worded(name, answer, Asked(turn, headers, self.id, before, state.used))
         return Selected()
+
+    def _worded(self, name: str, answer: Answer, asked: Asked) -> Selected:
+        """What is chosen where the words depend on the request, or a function has them."""
+        if answer.asks is not None:
+            return Selected(name, answer.reply, answer.automatic, partial(self._ask, name, answer.asks, asked))
+        assert answer.fill is not None  # noqa: S101 - for the type checker
+        try:
+            return Selected(name, answer.fill(asked), answer.automatic)
+        except AnswerFault as error:
+            raise ScenarioFailed(name, str(error)) from error
+
+    async def _ask(self, name: str, asks: Asking, asked: Asked) -> Selected:
+        try:
+            answer = await asks(asked, self)
+        except AnswerFault as error:
+            raise ScenarioFailed(name, str(error)) from error
+        return Selected(name, answer.reply, answer.automatic)
 
     def why_not(self, turn: Turn, headers: Mapping[str, str]) -> list[str]:
         """Why the scenarios that are nearest to a match did not, a sentence each."""
@@ -219,7 +259,7 @@ class Sessions:
         session = Session(session_id, (*(self.handed if handed is None else handed), *self.base))
         self._sessions[session_id] = session
         if len(self._sessions) > self._max:
-            self._sessions.popitem(last=False)
+            self._sessions.popitem(last=False)[1].end_asks()
         return session
 
     def replace_base(self, base: Sequence[Scenario]) -> None:
@@ -236,7 +276,10 @@ class Sessions:
 
     def drop(self, session_id: str) -> bool:
         """Forget the session; False if there was none."""
-        return self._sessions.pop(session_id, None) is not None
+        dropped = self._sessions.pop(session_id, None)
+        if dropped is not None:
+            dropped.end_asks()
+        return dropped is not None
 
     def all(self) -> list[Session]:
         """Every session, the least recently used first."""

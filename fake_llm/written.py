@@ -5,7 +5,6 @@ Kept apart because pydantic takes long to import, and a server that was given no
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from typing import Annotated, Literal, Self
@@ -13,10 +12,10 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from fake_llm import scenario as plain
-from fake_llm.complaints import nearest
-from fake_llm.model import Citation, Json, Reply, ServerTool, ToolCall, Usage
-from fake_llm.written_faults import AnyFault, Form, fault_from
-from fake_llm.written_pacing import AnyLatency, LimitsForm, latency_from, limits_from
+from fake_llm.model import Json
+from fake_llm.written_faults import Form
+from fake_llm.written_pacing import LimitsForm, limits_from
+from fake_llm.written_reply import ReplyForm, answer_from
 
 
 class ScenarioError(Exception):
@@ -77,81 +76,6 @@ class MatchForm(Form):
     state: str | list[str] | None = Field(None, description="The session's state: start, or what a `then` named")
 
 
-class ToolCallForm(Form):
-    """A tool call. ``arguments`` is an object, or a text that is sent as it stands (it need not be JSON)."""
-
-    name: str
-    arguments: dict[str, Json] | str = Field(default_factory=dict)
-    id: str = ""
-
-
-class ServerToolForm(Form):
-    """A tool that the provider's server ran by itself, and what came of it."""
-
-    name: str = Field(description="web_search, file_search, code_execution, mcp, …")
-    input: dict[str, Json] = Field(default_factory=dict)
-    output: Json = None
-    error: str = Field("", description="The provider's word for why nothing came of it")
-    id: str = ""
-
-
-class CitationForm(Form):
-    """A source of what the text says: one of the request's documents, or a page."""
-
-    words: str = Field("", description="The part of the text that it stands for; else all of it")
-    quote: str = Field("", description="What the source says")
-    title: str = ""
-    url: str = ""
-    document: int | None = Field(None, ge=0, description="Which of the request's documents, from 0")
-
-
-class UsageForm(Form):
-    """Token counts that the reply claims."""
-
-    input_tokens: int = Field(ge=0)
-    output_tokens: int = Field(ge=0)
-    cached_tokens: int = Field(0, ge=0)
-    reasoning_tokens: int = Field(0, ge=0)
-
-
-class ReplyForm(Form):
-    """What is answered. A plain string in its place means ``text``."""
-
-    text: str | None = None
-    json_: Json = Field(None, alias="json", description="A JSON value, sent as text")
-    template: str | None = Field(None, description="Text with {user}, {system}, {model}, {turn}, {tool_result}, …")
-    reasoning: str = Field("", description="What the model thought first; seen where the client asked for it")
-    reasoning_redacted: bool = Field(False, description="It is there and may not be read, as some providers have it")
-    server_tools: list[ServerToolForm] = Field(default_factory=list)
-    citations: list[CitationForm] = Field(default_factory=list)
-    latency: AnyLatency | None = None
-    tool_calls: list[ToolCallForm] = Field(default_factory=list)
-    refusal: str | None = None
-    fault: AnyFault | None = None
-    chunks: list[str] = Field(default_factory=list, description="The stream's pieces; joined they are the text")
-    chunk_size: int | None = Field(None, ge=1, description="Characters per piece; else a piece is a token")
-    delay_s: float = Field(0, ge=0, description="Before the first byte")
-    chunk_delay_s: float | None = Field(None, ge=0, description="Between pieces; 0: a write for each")
-    usage: UsageForm | None = None
-    finish_reason: str | None = None
-    headers: dict[str, str] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        kinds = [key for key in ("text", "json_", "template", "refusal") if key in self.model_fields_set]
-        if len(kinds) > 1:
-            raise ValueError("give only one of text, json, template, refusal, not " + " and ".join(kinds))
-        if self.template is not None and (unknown := plain.unknown_placeholders(self.template)):
-            raise ValueError(f"unknown placeholder {{{unknown[0]}}}{nearest(unknown[0], plain.PLACEHOLDERS)}")
-        said = self.text or "".join(self.chunks)
-        for number, citation in enumerate(self.citations):
-            if said and citation.words not in said:
-                raise ValueError(f"citations[{number}].words are not in the text")
-        if self.chunks and self.text is not None and "".join(self.chunks) != self.text:
-            raise ValueError("chunks joined are not the text; leave the text out")
-        return self
-
-
 def _no_path(name: str) -> str:
     if _PATHLIKE.search(name):
         raise ValueError("a name has no slashes, no control characters, and is not '..'")
@@ -193,7 +117,7 @@ def _scenario(form: ScenarioForm, default_name: str) -> plain.Scenario:
     return plain.Scenario(
         name=form.name or default_name,
         match=_match(form.match),
-        answers=tuple(_answer(ReplyForm.model_validate({"text": r}) if isinstance(r, str) else r) for r in replies),
+        answers=tuple(answer_from(ReplyForm.model_validate({"text": r}) if isinstance(r, str) else r) for r in replies),
         times=form.times,
         after_last=form.after_last,
         limits=limits_from(form.limits),
@@ -239,34 +163,3 @@ def _names(written: str | list[str] | None) -> tuple[str, ...]:
     if written is None:
         return ()
     return (written,) if isinstance(written, str) else tuple(written)
-
-
-def _answer(form: ReplyForm) -> plain.Answer:
-    text = form.text or form.template or "".join(form.chunks)
-    if "json_" in form.model_fields_set:
-        text = json.dumps(form.json_, ensure_ascii=False)
-    says_nothing = not {"text", "json_", "template", "refusal", "tool_calls", "chunks"} & form.model_fields_set
-    reply = Reply(
-        text=text,
-        reasoning=form.reasoning,
-        reasoning_redacted=form.reasoning_redacted,
-        server_tools=tuple(ServerTool(**tool.model_dump()) for tool in form.server_tools),
-        citations=tuple(Citation(**citation.model_dump()) for citation in form.citations),
-        tool_calls=tuple(_tool_call(call) for call in form.tool_calls),
-        refusal=form.refusal,
-        finish=form.finish_reason or "stop",
-        usage=Usage(**form.usage.model_dump()) if form.usage else None,
-        chunks=tuple(form.chunks),
-        chunk_size=form.chunk_size,
-        delay_s=form.delay_s,
-        chunk_delay_s=form.chunk_delay_s,
-        headers=form.headers,
-        fault=fault_from(form.fault) if form.fault else None,
-        latency=latency_from(form.latency),
-    )
-    return plain.Answer(reply, template=form.template is not None, automatic=says_nothing)
-
-
-def _tool_call(form: ToolCallForm) -> ToolCall:
-    arguments = form.arguments if isinstance(form.arguments, str) else json.dumps(form.arguments, ensure_ascii=False)
-    return ToolCall(form.name, arguments, form.id)

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from fake_llm.model import Fault, ProtocolError, Stamp, Turn
+from fake_llm.unread import Unread
 
 PROVIDERS = {
     "openai": "fake_llm.envelopes.openai",
@@ -51,6 +52,10 @@ class Envelope(Protocol):
 
     def missing_key(self) -> ProtocolError:
         """The answer to a request without a key."""
+        ...
+
+    def unread(self, error: Unread) -> ProtocolError:
+        """What this provider says to a request of which it read nothing."""
         ...
 
 

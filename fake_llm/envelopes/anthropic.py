@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from fake_llm.envelopes import HeaderList
 from fake_llm.envelopes.retry import retry_after_s, retry_headers
 from fake_llm.model import Fault, ProtocolError, Stamp
+from fake_llm.unread import Unread
 
 _LIMITS = {"requests": 4_000, "tokens": 2_400_000, "input-tokens": 2_000_000, "output-tokens": 400_000}
 
@@ -79,6 +80,32 @@ def not_found(method: str, path: str) -> ProtocolError:
 def missing_key() -> ProtocolError:
     """Anthropic's answer to a request without a key."""
     return ProtocolError("x-api-key header is required", status=401, type="authentication_error")
+
+
+def unread(error: Unread) -> ProtocolError:
+    """Anthropic's words. Those for a wrong method and for a body that is no object are likely, not seen."""
+    match error.why:
+        case "no_json":
+            line = error.text.count("\n", 0, error.at) + 1
+            column = error.at - error.text.rfind("\n", 0, error.at)
+            at = f"line {line} column {column} (char {error.at})"
+            return ProtocolError(f"The request body is not valid JSON: {_reason(error)}: {at}")
+        case "too_large":
+            kind, message = _ERRORS[413]
+            return ProtocolError(message, status=413, type=kind)
+        case "method":
+            return ProtocolError("Method Not Allowed", status=405)
+        case _:
+            return ProtocolError("Input should be a valid dictionary")
+
+
+def _reason(error: Unread) -> str:
+    """As the parser that Anthropic uses says it, by the reports of its users."""
+    if not error.text:
+        return "Input is a zero-length, empty document"
+    if error.reason.startswith("Invalid control character"):
+        return "unexpected control character in string"
+    return "unexpected end of data" if error.ends_early else "unexpected character"
 
 
 def _headers(stamp: Stamp, *, exhausted: bool, wait_s: float) -> HeaderList:

@@ -11,6 +11,7 @@ from fake_llm.dialects.wire import END_OF_CHAT, data, to_bytes, to_json
 from fake_llm.envelopes import HeaderList, openai
 from fake_llm.envelopes.retry import retry_after_s, retry_headers
 from fake_llm.model import Fault, Json, ProtocolError, Stamp, Turn
+from fake_llm.unread import Unread
 
 REGION = b"East US"
 FILTERED = "content_filter"
@@ -105,6 +106,11 @@ def missing_key() -> ProtocolError:
     """Azure's answer to a request without a key: the same as to a wrong one."""
     code, message = _GATEWAY_ERRORS[401]
     return ProtocolError(message, status=401, code=code, type=_GATEWAY)
+
+
+def unread(error: Unread) -> ProtocolError:
+    """As OpenAI, whose service reads the body; a wrong method finds nothing at the gateway."""
+    return not_found(error.method, error.path) if error.why == "method" else openai.unread(error)
 
 
 def dressed(turn: Turn, raw: bytes) -> bytes:

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from fake_llm.envelopes import HeaderList
 from fake_llm.envelopes.retry import retry_after_s, retry_headers
 from fake_llm.model import Fault, Json, ProtocolError, Stamp
+from fake_llm.unread import Unread
 
+_SHOWN = 20
+"""Characters on either side of what is wrong in a body."""
 INVALID_KEY = "API_KEY_INVALID"
 
 _RPC = "type.googleapis.com/google.rpc."
@@ -99,6 +102,37 @@ def missing_key() -> ProtocolError:
         "other form of API consumer identity to call this API.",
         status=403,
     )
+
+
+def unread(error: Unread) -> ProtocolError:
+    """Google's words. A wrong method finds nothing, as its front end has it."""
+    match error.why:
+        case "no_json":
+            before, after = error.text[max(error.at - _SHOWN, 0) : error.at], error.text[error.at :][:_SHOWN]
+            shown = f"{before}{after}\n{' ' * len(before)}^"
+            return ProtocolError(f"Invalid JSON payload received. {_reason(error)}\n{shown}")
+        case "too_large":
+            return ProtocolError(f"Request payload size exceeds the limit: {error.limit} bytes.")
+        case "method":
+            return not_found(error.method, error.path)
+        case _:
+            found = DetailedError('Invalid JSON payload received. Unknown name "": Root element must be a message.')
+            violation = {"description": found.message}
+            found.details = [{"@type": _RPC + "BadRequest", "fieldViolations": [violation]}]
+            return found
+
+
+def _reason(error: Unread) -> str:
+    """As the JSON parser of protocol buffers says it."""
+    if error.reason.startswith("Unterminated string"):
+        return "Closing quote expected in string."
+    if error.ends_early:
+        return "Unexpected end of string."
+    if error.reason.startswith("Expecting ',' delimiter"):
+        return f"Expected , or {'} after key:value pair' if error.inside == '{' else '] after array value'}."
+    if error.reason.startswith("Expecting ':' delimiter"):
+        return "Expected : between key:value pair."
+    return "Expected an object key or }." if error.reason.startswith("Expecting property name") else "Unexpected token."
 
 
 def status_name(error: ProtocolError) -> str:

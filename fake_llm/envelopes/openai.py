@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fake_llm.envelopes import HeaderList
 from fake_llm.envelopes.retry import retry_after_s, retry_headers
 from fake_llm.model import Fault, ProtocolError, Stamp
+from fake_llm.unread import Unread
 
 REQUEST_LIMIT = 10_000
 TOKEN_LIMIT = 2_000_000
@@ -110,6 +111,34 @@ def missing_key() -> ProtocolError:
         "Bearer auth (i.e. Authorization: Bearer YOUR_KEY).",
         status=401,
     )
+
+
+def unread(error: Unread) -> ProtocolError:
+    """OpenAI's words. Those for a body that is no object and for one that is too large are ours."""
+    match error.why:
+        case "no_json":
+            return ProtocolError(
+                "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your "
+                "HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON. "
+                "If you have trouble figuring out how to fix this, please contact us through our help center at "
+                "help.openai.com.)"
+            )
+        case "content_type" if error.content_type.startswith("application/x-www-form-urlencoded"):
+            return ProtocolError("you must provide a model parameter")
+        case "content_type":
+            return ProtocolError(
+                f"Unsupported content type: '{error.content_type}'. This API method only accepts 'application/json' "
+                f"requests, but you specified the header 'Content-Type: {error.content_type}'. Please try again with "
+                "a supported content type.",
+                code="unsupported_content_type",
+            )
+        case "too_large":
+            return ProtocolError("The request is too large.", status=413)
+        case "method":
+            hint = "(HINT: Perhaps you meant to use a different HTTP method?)"
+            return ProtocolError(f"Not allowed to {error.method} on {error.path}. {hint}", status=405)
+        case _:
+            return ProtocolError("The body of the request must be a JSON object.", code="invalid_type")
 
 
 def go_duration(seconds: float) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from realstack.errors import FakeLLMError
+from realstack.handles.llm_asks import Asks, LLMRequest
 from realstack.handles.llm_call import Call, call_from, listed, matching
 from realstack.handles.llm_config import MODELS, LLMConfig
 from realstack.handles.llm_control import Control
@@ -23,7 +25,7 @@ from realstack.model import Endpoint, Secret
 from realstack.services.fake_llm import API_KEY_PREFIX, DEFAULT_SESSION
 from realstack.services.fake_llm_files import ScenarioFile
 
-__all__ = ["Call", "FakeLLM", "LLMConfig", "Rule"]
+__all__ = ["Call", "FakeLLM", "LLMConfig", "LLMRequest", "Rule"]
 
 
 class FakeLLM:
@@ -38,7 +40,9 @@ class FakeLLM:
         self.session = session
         self.endpoint = replace(endpoint, options={**endpoint.options, "session": session})
         self._control = Control(endpoint)
+        self._asks = Asks(endpoint, self._path("/asks"))
         self._rules = 0
+        self._shut: socket.socket | None = None
         if session != DEFAULT_SESSION:
             self._control.ask("POST", "/_fake/sessions", {"id": session} | ({} if files is None else {"files": files}))
 
@@ -57,10 +61,12 @@ class FakeLLM:
         :raises FakeLLMError: a test of another name was given; raised when the rule is sent.
         """
         self._rules += 1
-        return Rule(self.set_rule, name or f"rule-{self._rules}", match, times, then)
+        return Rule(self.set_rule, name or f"rule-{self._rules}", match, times, then, serve=self._asks.add)
 
-    def config(self, provider: str = "openai", *, model: str = "") -> LLMConfig:
+    def config(self, provider: str = "openai", *, model: str = "", refused: bool = False) -> LLMConfig:
         """How that provider's SDK reaches this session: ``openai``, ``anthropic``, ``gemini`` or ``ollama``.
+
+        ``refused``: an address of this machine at which connections are refused, as long as the session lasts.
 
         :raises FakeLLMError: the provider is not one of those.
         """
@@ -68,7 +74,8 @@ class FakeLLM:
             raise FakeLLMError(
                 f"the fake LLM has no provider {provider!r}.", remedy=f"use one of {', '.join(sorted(MODELS))}."
             )
-        base = f"{self._control.base}/v1" if provider == "openai" else self._control.base
+        root = self._shut_address() if refused else self._control.base
+        base = f"{root}/v1" if provider == "openai" else root
         return LLMConfig(provider, base, Secret(API_KEY_PREFIX + self.session), model or MODELS[provider])
 
     @property
@@ -164,8 +171,16 @@ class FakeLLM:
         """Send ``rule``; a rule that was sent before is replaced in its place, with its count of answers kept."""
         self._control.ask("PUT", self._path(f"/scenarios/{quote(rule.name, safe='')}"), rule.written())
 
+    @property
+    def handler_errors(self) -> list[BaseException]:
+        """What functions of :meth:`Rule.handle` have raised, oldest first."""
+        return list(self._asks.errors)
+
     def close(self) -> None:
-        """End the session: its rules and calls are forgotten."""
+        """End the session: its rules and calls are forgotten, and no function is asked any more."""
+        self._asks.close()
+        if self._shut is not None:
+            self._shut.close()
         try:
             if self.session != DEFAULT_SESSION:
                 self._control.ask("DELETE", self._path(), missing_ok=True)
@@ -173,6 +188,13 @@ class FakeLLM:
             pass  # the fake is gone already, and its sessions with it
         finally:
             self._control.close()
+
+    def _shut_address(self) -> str:
+        """A port that is bound, so that nobody else takes it, and does not listen."""
+        if self._shut is None:
+            self._shut = socket.socket()
+            self._shut.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{self._shut.getsockname()[1]}"
 
     def _journal(self) -> dict[str, Any]:
         journal: dict[str, Any] = self._control.ask("GET", self._path("/journal"))

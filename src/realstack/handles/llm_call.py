@@ -52,7 +52,9 @@ class Call:
     def __str__(self) -> str:
         said = f"{self.user[:60]!r}" if self.user else "-"
         tools = ", ".join(call["name"] for call in self.tool_calls)
-        became = self.fault or self.error or self.reply[:60] or tools
+        became = (
+            (self.error if self.fault == "scenario_failed" else self.fault) or self.error or self.reply[:60] or tools
+        )
         rule = f"{self.scenario or 'no rule'}, {self.outcome}" + (f", {self.then}" if self.then == "retried" else "")
         return f"{self.seq}. {self.method} {self.path} {self.model} user={said} → {self.status} {became!r} ({rule})"
 

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from realstack.errors import FakeLLMError
+from realstack.handles.llm_asks import Function
+
 
 @dataclass(slots=True)
 class Rule:
@@ -20,6 +23,7 @@ class Rule:
     times: int | None = None
     next_state: str = ""
     answers: list[dict[str, Any]] = field(default_factory=list)
+    serve: Callable[[str, Function], None] | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"<Rule {self.name} {dict(self.match)} with {len(self.answers)} answers>"
@@ -32,6 +36,30 @@ class Rule:
     def reply(self, text: str = "", **more: Any) -> Rule:
         """Answer with this text. ``more``: any key of a reply of the scenario form, such as ``delay_s``, ``chunks``."""
         return self._add({"text": text, **more} if "chunks" not in more else more)
+
+    def reply_template(self, template: str, **more: Any) -> Rule:
+        """Answer with a text in jinja2's language, filled from the request: ``"You said {{ user }}"``.
+
+        For templates in JSON and in arguments of tools: ``reply_json({"name": "{{ user }}"}, template=True)``.
+        """
+        return self._add({"template": template, **more})
+
+    def handle(self, function: Function, *, within_s: float = 30, **more: Any) -> Rule:
+        """Let ``function`` answer: it is given an ``LLMRequest``, here in the test's process.
+
+        It returns a text, a reply of the scenario form (``{"json": …}``, ``{"tool_calls": […]}``, ``{"fault": …}``), or
+        None for automatic words. An async one runs in the loop in which this is called. What it raises, and that
+        it takes longer than ``within_s``, the application gets as an error 400, and ``fake_llm.handler_errors`` has it.
+        """
+        if self.serve is None:
+            raise FakeLLMError("this rule belongs to no session that could ask a function.")
+        name = f"{self.name}-{len(self.answers) + 1}"
+        self.serve(name, function)
+        return self._add({"ask": name, "answer_within_s": within_s, **more})
+
+    def handler(self, name: str, **more: Any) -> Rule:
+        """Let a function of the fake's own answer: ``module:function`` in the folder of its ``--handlers``."""
+        return self._add({"handler": name, **more})
 
     def reply_json(self, value: Any, **more: Any) -> Rule:
         """Answer with this value as JSON text."""

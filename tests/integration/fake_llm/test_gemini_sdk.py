@@ -64,7 +64,7 @@ def test_the_sdks_types_know_every_field(session: Session) -> None:
 
 def test_a_system_instruction_is_seen_by_scenarios(gemini: genai.Client, session: Session) -> None:
     match = {"system": "pirate", "user": "hello", "dialect": "gemini", "model": "gemini-*", "turn": 1, "stream": False}
-    session.add({"name": "ahoy", "match": match, "reply": {"template": "Ahoy, {user}"}})
+    session.add({"name": "ahoy", "match": match, "reply": {"template": "Ahoy, {{ user }}"}})
     assert ask(gemini, system_instruction="Talk like a pirate").text == "Ahoy, hello there"
     assert ask(gemini).text == "You said: hello there"
     entry, _ = session.journal()

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
+import openai
 import pytest
 
 from realstack.errors import FakeLLMError
@@ -145,3 +146,23 @@ def test_limits_and_a_latency_are_set_by_the_handle(llm: FakeLLM) -> None:
     assert llm.calls[-1].first_byte_ms >= 100
     with pytest.raises(FakeLLMError, match="latency"):
         llm.latency("fastest")
+
+
+def test_a_refused_connection_is_one(llm: FakeLLM) -> None:
+    llm.on().reply("back again")
+    refused, open_again = llm.config(refused=True), llm.config()
+    with openai.OpenAI(base_url=refused.base_url, api_key=str(refused.api_key), max_retries=1) as client:
+        with pytest.raises(openai.APIConnectionError) as failed:
+            client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
+        causes = []
+        cause: BaseException | None = failed.value
+        while cause is not None:
+            causes.append(type(cause))
+            cause = cause.__cause__ or cause.__context__
+        assert ConnectionRefusedError in causes
+        said = client.with_options(base_url=open_again.base_url).chat.completions.create(
+            model="m", messages=[{"role": "user", "content": "hi"}]
+        )
+    assert said.choices[0].message.content == "back again"
+    assert llm.config("anthropic", refused=True).base_url + "/v1" == refused.base_url
+    assert len(llm.calls) == 1

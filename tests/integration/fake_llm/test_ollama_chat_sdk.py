@@ -103,7 +103,7 @@ def test_tool_calls_have_objects_as_arguments_and_results_come_back_by_name(
     calls = [{"name": "get_weather", "arguments": {"city": city}} for city in ("Paris", "Rome")]
     session.add(
         {"match": {"tools": "get_weather", "turn": 1}, "reply": {"text": "Let me see.", "tool_calls": calls}},
-        {"match": {"tool_result": "18 degrees"}, "reply": {"template": "It is {tool_result}."}},
+        {"match": {"tool_result": "18 degrees"}, "reply": {"template": "It is {{ tool_result }}."}},
     )
     found = llama.chat(MODEL, HELLO, tools=[WEATHER])
     asked = [(call.function.name, dict(call.function.arguments)) for call in found.message.tool_calls or ()]

@@ -53,7 +53,7 @@ def test_a_conversation_grows_by_each_response_and_is_seen_whole(
 ) -> None:
     session.add(
         {"match": {"turn": 1}, "reply": {"tool_calls": [{"name": "get_weather", "arguments": {"city": "Oslo"}}]}},
-        {"match": {"turn": 2}, "reply": {"template": "{user} It is {tool_result}."}},
+        {"match": {"turn": 2}, "reply": {"template": "{{ user }} It is {{ tool_result }}."}},
     )
     made = chat.conversations.create()
     asked: Any = {"model": "m", "conversation": {"id": made.id} if as_object else made.id, "tools": [WEATHER]}

@@ -15,7 +15,7 @@ from .responses_sdk import WEATHER, left_over, streamed
 def test_a_tool_loop_by_previous_response_needs_the_result_only(chat: openai.OpenAI, session: Session) -> None:
     session.add(
         {"match": {"turn": 1}, "reply": {"tool_calls": [{"name": "get_weather", "arguments": {"city": "Oslo"}}]}},
-        {"match": {"turn": 2}, "reply": {"template": "{user} It is {tool_result}"}},
+        {"match": {"turn": 2}, "reply": {"template": "{{ user }} It is {{ tool_result }}"}},
     )
     first = chat.responses.create(model="m", input="weather?", tools=[WEATHER])
     (call,) = first.output

@@ -89,7 +89,7 @@ def test_a_custom_tool_gets_free_text(chat: openai.OpenAI) -> None:
 def test_a_tool_loop_with_items_ends_with_what_the_tool_said(chat: openai.OpenAI, session: Session) -> None:
     session.add(
         {"match": {"turn": 1}, "reply": {"tool_calls": [{"name": "get_weather", "arguments": {"city": "Oslo"}}]}},
-        {"match": {"turn": 2, "tool_result": {"regex": r"\d+"}}, "reply": {"template": "It is {tool_result}"}},
+        {"match": {"turn": 2, "tool_result": {"regex": r"\d+"}}, "reply": {"template": "It is {{ tool_result }}"}},
     )
     asked: list[Any] = [{"role": "user", "content": "weather?"}]
     first = chat.responses.create(model="m", input=asked, tools=[WEATHER])

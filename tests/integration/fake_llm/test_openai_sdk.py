@@ -124,7 +124,7 @@ def test_a_required_tool_is_called_with_arguments_that_fit(chat: openai.OpenAI) 
 def test_a_tool_loop_ends_with_what_the_tool_said(chat: openai.OpenAI, session: Session) -> None:
     session.add(
         {"match": {"turn": 1}, "reply": {"tool_calls": [{"name": "get_weather", "arguments": {"city": "Oslo"}}]}},
-        {"match": {"tool_result": {"regex": r"\d+"}}, "reply": {"template": "It is {tool_result}"}},
+        {"match": {"tool_result": {"regex": r"\d+"}}, "reply": {"template": "It is {{ tool_result }}"}},
     )
     messages = list(HELLO)
     first = chat.chat.completions.create(model="gpt-4o", messages=messages, tools=[WEATHER]).choices[0].message

@@ -169,3 +169,23 @@ def test_limits_are_cleared_and_shown(session: Session) -> None:
     session.call("DELETE", "/limits", expect=204)
     assert ask(session, "openai_chat").headers["x-ratelimit-limit-requests"] == "10000"
     session.call("PUT", "/limits", expect=422, json={"requests_per_minute": 0})
+
+
+def test_counting_tokens_has_a_limit_of_its_own(session: Session, claude: anthropic.Anthropic) -> None:
+    session.call("PUT", "/limits", json={"requests_per_minute": 2, "tokens_per_minute": 1_000})
+
+    def count() -> Any:
+        asked = claude.messages.with_raw_response.count_tokens(model="m", messages=[{"role": "user", "content": "hi"}])
+        return asked.headers["anthropic-ratelimit-requests-remaining"], asked.parse().input_tokens > 0
+
+    def speak() -> None:
+        claude.messages.create(model="m", max_tokens=5, messages=[{"role": "user", "content": "hi"}])
+
+    assert [count(), count()] == [("1", True), ("0", True)]
+    with pytest.raises(anthropic.RateLimitError, match="2 requests per minute") as refused:
+        count()
+    assert int(refused.value.response.headers["retry-after"]) > 1
+    speak()
+    speak()
+    with pytest.raises(anthropic.RateLimitError):
+        speak()

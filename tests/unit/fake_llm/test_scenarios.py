@@ -98,7 +98,7 @@ def test_times_bounds_how_often_a_scenario_answers() -> None:
 
 
 def test_a_template_is_filled_from_the_request() -> None:
-    session = session_with('- reply: {template: "{user}/{model}/{turn}/{session}/{system} {{x}} {1:{2:3}}"}')
+    session = session_with('- reply: {template: "{{user}}/{{model}}/{{turn}}/{{session}}/{{system}} {x} {1:{2:3}}"}')
     assert answer(session) == "System is slow/gpt-4o/1/t/You triage {x} {1:{2:3}}"
 
 
@@ -129,7 +129,8 @@ def test_names_are_made_unique() -> None:
         ("- match: {user: x}", "give either reply or sequence"),
         ("- {reply: a, sequence: [b]}", "give either reply or sequence"),
         ("- reply: {text: a, json: {}}", "give only one of text, json"),
-        ("- reply: {template: 'hi {usr}'}", "unknown placeholder {usr}, did you mean 'user'?"),
+        ("- reply: {template: 'hi {{ usr }}'}",
+         "s.yaml:1: scenarios[0].reply: template of text: there is no 'usr', did you mean 'user'?"),
         ("- reply: a\n  reply: b", "s.yaml:2: key 'reply' is given twice"),
         ("- reply: [", "not YAML"),
         ("scenario: []", "unknown key 'scenario', did you mean 'scenarios'?"),
