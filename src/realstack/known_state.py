@@ -35,15 +35,14 @@ def scenario_files(settings: Settings) -> tuple[ScenarioFile, ...]:
 
 
 async def known_template(settings: Settings, endpoint: Endpoint) -> tuple[Template, str]:
-    """The template of the settings' mode of isolation, and why it is one for clones only where ``reset`` was meant.
+    """The template of the settings' mode of isolation, and why ``reset`` gives clones on this server, if it does.
 
     Modes that a marker asks for make theirs when asked.
     """
     from realstack.state.template import prepare_template, why_not_in_place
 
-    in_place, only_clones = settings.isolation in IN_PLACE, ""
-    if settings.isolation == "reset" and (why_not := await why_not_in_place(endpoint)):
-        in_place, only_clones = False, why_not
+    only_clones = await why_not_in_place(endpoint) or ""
+    in_place = settings.isolation in IN_PLACE and not (settings.isolation == "reset" and only_clones)
     return await prepare_template(endpoint, settings.postgres, in_place=in_place), only_clones
 
 

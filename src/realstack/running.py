@@ -36,7 +36,7 @@ class Environment:
 
     ``timings`` are seconds since the start of the run: per service ``NAME ready``, and ``ready`` for all.
     ``attached`` tells that another process owns the services. ``only_clones`` says why this server's databases cannot
-    be reset in place; empty where they can.
+    be reset in place, whatever the settings ask for; empty where they can.
     """
 
     settings: Settings
@@ -107,7 +107,8 @@ class Environment:
         if self.template is not None:
             built = f"built in {self.template.took_s:.2f} s" if self.template.built else "there already"
             lines.append(f"known state {self.template.state[:12]} {built}")
-        if self.only_clones:
+            lines += self.template.notes
+        if self.only_clones and self.settings.isolation == "reset":
             lines.append(f"a fresh database for each test: {self.only_clones}")
         if "ready" in self.timings:
             verb = "attached" if self.attached else "ready"

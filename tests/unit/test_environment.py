@@ -17,6 +17,7 @@ from realstack.model import Choice, Endpoint, Run, Secret, ServiceSpec
 from realstack.providers import docker_engine, docker_programs
 from realstack.registry import Record
 from realstack.running import Environment
+from realstack.state.template import Template
 
 
 @pytest.fixture
@@ -185,6 +186,12 @@ def test_the_summary_gives_each_reason_once_and_no_password(settings: Settings) 
     assert lines[0] == "postgres, redis: embedded, because no engine"
     assert lines[-1] == "ready after 0.50 s"
     assert "hunter2" not in " ".join(lines)
+
+
+def test_the_summary_tells_what_an_earlier_run_has_left(settings: Settings) -> None:
+    there = environment(settings)
+    there.template = Template("rs_tpl", "0" * 64, built=False, took_s=0.1, notes=("the database x could not be",))
+    assert there.summary()[-3:-1] == ["known state 000000000000 there already", "the database x could not be"]
 
 
 def test_an_application_finds_its_services_by_its_own_names_too(settings: Settings) -> None:

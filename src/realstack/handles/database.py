@@ -12,7 +12,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from realstack.handles.connections import POOL_SIZE
 from realstack.handles.per_loop import PerLoop
-from realstack.handles.pools import Pools
+from realstack.handles.pools import Kept
 from realstack.model import Endpoint, Secret
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Database(asyncpg.Pool):  # type: ignore[misc] # asyncpg types its Pool for
     def __init__(
         self,
         endpoint: Endpoint,
-        pools: PerLoop[asyncpg.Pool],
+        pools: PerLoop[Any],
         ask_changes: Callable[[], Awaitable[Changes]],
         max_size: int = POOL_SIZE,
     ) -> None:
@@ -59,13 +59,13 @@ class Database(asyncpg.Pool):  # type: ignore[misc] # asyncpg types its Pool for
         """Close every connection in every loop, from synchronous code. The fixture calls it."""
         self._pools.close()
 
-    def end_of_test(self) -> Pools | None:
+    def end_of_test(self) -> Kept[Any] | None:
         """From synchronous code: what can serve another test on the same database; all else is closed.
 
         Whoever still holds this handle, a task that the test has left behind say, gets nothing by it any more.
         """
         pools, self._pools = self._pools, _Ended()
-        if isinstance(pools, Pools):
+        if isinstance(pools, Kept):
             pools.end_of_test()
             return pools
         pools.close()

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import asyncpg
 
-from realstack.handles.per_loop import PerLoop
+from realstack.handles.per_loop import Client, PerLoop
 from realstack.model import Endpoint
 from realstack.services.postgres import connect_arguments
 from realstack.state.reset.units import OWN_SCHEMA
@@ -19,7 +19,7 @@ CLOSE_WITHIN_S = 2.0
 
 # What releasing a connection has not undone already: RESET ALL touches neither role. RESET comes first, since to the
 # database's reset a session whose last statement began with SET is one that holds on to something.
-_AS_NEW = "RESET ROLE; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DISCARD TEMP; DISCARD SEQUENCES"
+AS_NEW = "RESET ROLE; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DISCARD TEMP; DISCARD SEQUENCES"
 
 _LASTS = (
     # A setting of the application's own: once named it is '' in that session, and nothing makes it NULL again.
@@ -142,7 +142,22 @@ class KeptConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no
         super().add_termination_listener(callback)
 
 
-class Pools(PerLoop[asyncpg.Pool]):
+class Kept(PerLoop[Client]):
+    """Connections to ``endpoint`` that may be handed on to the next test on it."""
+
+    endpoint: Endpoint
+
+    def end_of_test(self) -> None:
+        """Make each connection as new, and close those of a loop where that cannot be; from synchronous code."""
+        raise NotImplementedError
+
+
+async def schema_lasts(connection: asyncpg.Connection) -> bool:
+    """Whether what the schema brings may leave something with a session that another test would notice."""
+    return bool(await connection.fetchval(_SCHEMA_LASTS, LASTS))
+
+
+class Pools(Kept[asyncpg.Pool]):
     """An :class:`asyncpg.Pool` on ``endpoint`` for each event loop, of at most ``max_size`` connections each."""
 
     def __init__(self, endpoint: Endpoint, max_size: int) -> None:
@@ -169,7 +184,7 @@ class Pools(PerLoop[asyncpg.Pool]):
 
         async def note(connection: KeptConnection) -> None:
             if self._schema_lasts is None:
-                self._schema_lasts = await connection.fetchval(_SCHEMA_LASTS, LASTS)
+                self._schema_lasts = await schema_lasts(connection)
             connection.changed = False
             opened.add(connection)
 
@@ -198,7 +213,7 @@ class Pools(PerLoop[asyncpg.Pool]):
         try:
             for connection in list(opened):
                 if not connection.is_closed():
-                    await connection.execute(_AS_NEW, timeout=CLOSE_WITHIN_S)
+                    await connection.execute(AS_NEW, timeout=CLOSE_WITHIN_S)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
         return _is_idle(pool, opened)  # tasks that the test has left may have come between

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from realstack import handles, registry
 from realstack.config import past_proxy
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from realstack.handles.database import Database
     from realstack.handles.isolation import Lender, Wish
     from realstack.handles.llm import FakeLLM
-    from realstack.handles.pools import Pools
+    from realstack.handles.pools import Kept
     from realstack.handles.redis import RedisDatabase
     from realstack.handles.redis_lenders import RedisLenders
     from realstack.handles.transaction import TransactionDatabase
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from realstack.state.redis_changes import RedisChanges
 
 CHANGES_WITHIN_S = 5.0
+
+KeptKind = TypeVar("KeptKind", bound="Kept[Any]")
 
 
 class Session:
@@ -74,7 +76,7 @@ class Session:
         self._late: list[Exception] = []
         self._lenders = Lenders(self._loop, self.run_id, worker, self._late.append, prove=prove)
         self.notes: list[str] = []
-        self._pools: Pools | None = None
+        self._kept: dict[type[Kept[Any]], Kept[Any]] = {}
         self._redis: RedisLenders | None = None
         self._scenario_files: tuple[ScenarioFile, ...] | None = None
         self._test: TestLease | None = None
@@ -176,25 +178,25 @@ class Session:
         lender = self._lender(wish)
         endpoint = self._loop.run(lender.lend())
         if wish.isolation == "transaction":
-            from realstack.handles.transaction import TransactionDatabase
+            from realstack.handles.transaction import TransactionDatabase, Transactions
 
-            return TransactionDatabase(endpoint)
+            return TransactionDatabase(
+                endpoint, self._left_by_test_before(Transactions, endpoint) or Transactions(endpoint)
+            )
         from realstack.handles.database import Database
-
-        pools = self._pools_of(endpoint)
-        return Database(endpoint, pools, lambda: self._loop.ask(lender.changes(endpoint)), pools.max_size)
-
-    def _pools_of(self, endpoint: Endpoint) -> Pools:
-        """Those that the test before left for that database, or new ones."""
         from realstack.handles.pools import Pools
 
+        pools = self._left_by_test_before(Pools, endpoint) or Pools(endpoint, self._connections().pool_size)
+        return Database(endpoint, pools, lambda: self._loop.ask(lender.changes(endpoint)), pools.max_size)
+
+    def _left_by_test_before(self, kind: type[KeptKind], endpoint: Endpoint) -> KeptKind | None:
+        """Connections of that kind to that database; those to others are closed."""
         with self._lock:
-            left, self._pools = self._pools, None
-        if left is not None and left.endpoint == endpoint:
-            return left
-        if left is not None:
-            left.close()  # its database is lent no more for now, and connections are not without bound
-        return Pools(endpoint, self._connections().pool_size)
+            others = [self._kept.pop(each) for each, kept in [*self._kept.items()] if kept.endpoint != endpoint]
+            left = self._kept.pop(kind, None)
+        for other in others:
+            other.close()  # its database is lent no more for now, and connections are not without bound
+        return left if isinstance(left, kind) else None
 
     def take_back_database(self, lent: Database, wish: Wish | None = None, *, keep: bool = False) -> list[str]:
         """The end of :meth:`lend_database`; what there is to say of it."""
@@ -218,12 +220,17 @@ class Session:
                     self._keep_or_close(pools, same_again=taken is not None and taken.same_again)
         return list(taken.said)
 
-    def _keep_or_close(self, pools: Pools, *, same_again: bool) -> None:
+    def _keep_or_close(self, pools: Kept[Any], *, same_again: bool) -> None:
+        ended = [pools]
         with self._lock:
-            if same_again and self._pools is None:
-                self._pools = pools
-                return
-        pools.close()
+            if same_again:
+                ended = [] if self._kept.setdefault(type(pools), pools) is pools else [pools]
+            else:
+                ended += [
+                    self._kept.pop(each) for each, kept in [*self._kept.items()] if kept.endpoint == pools.endpoint
+                ]
+        for each in ended:
+            each.close()
 
     def changes_of(self, lent: Database, wish: Wish) -> Changes | None:
         """What was committed to a lent database since, or done in its transaction, for synchronous callers.
@@ -305,9 +312,9 @@ class Session:
             raise problems[0]
 
     def _close_pools(self) -> None:
-        if self._pools is not None:
-            self._pools.close()
-            self._pools = None
+        for kept in self._kept.values():
+            kept.close()
+        self._kept.clear()
 
     def _lent_by(self) -> list[Lender | RedisLenders]:
         return [*self._lenders.by_wish.values(), *([self._redis] if self._redis is not None else [])]

@@ -44,6 +44,7 @@ SELECT concat_ws('/',
     (SELECT concat(count(*), ' ', sum(xmin::text::bigint)) FROM pg_am),
     (SELECT concat(count(*), ' ', sum(xmin::text::bigint)) FROM pg_transform),
     (SELECT concat(count(*), ' ', sum(xmin::text::bigint)) FROM pg_largeobject_metadata),
+    (SELECT concat(count(*), ' ', sum(xmin::text::bigint)) FROM pg_seclabel),
     (SELECT concat(count(*), ' ', sum(xmin::text::bigint)) FROM pg_largeobject),
     (SELECT concat(count(*), ' ', sum(xmin::text::bigint)) FROM pg_authid),
     (SELECT concat(count(*), ' ', sum(xmin::text::bigint)) FROM pg_db_role_setting)

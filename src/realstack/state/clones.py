@@ -63,7 +63,7 @@ class Databases:
         ``keep`` leaves it for a person to look at; a run of a week later drops it. What cannot be dropped now
         :meth:`close` tries again.
 
-        :raises NotOurs: this lender did not lend it, or it was given back before; or it has lost our mark.
+        :raises NotOurs: this lender did not lend it, or it was given back before.
         :raises RealstackError: the server does not drop it.
         """
         name = lent.database or ""

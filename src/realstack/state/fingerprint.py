@@ -17,7 +17,7 @@ from realstack.services.postgres import connect_arguments
 if TYPE_CHECKING:
     import asyncpg
 
-FINGERPRINT_FORMAT = 2
+FINGERPRINT_FORMAT = 3
 """To be raised when the same database would get another fingerprint than before."""
 TABLES_AT_ONCE = 50
 
@@ -100,8 +100,8 @@ class Fingerprints:
     async def take(self, connection: asyncpg.Connection) -> Fingerprint:
         """As :func:`fingerprint`."""
         async with _reading(connection):
-            mark = await connection.fetchval(_query("catalogue_mark.sql"))
-            if mark != self._mark:
+            mark = await _mark(connection)
+            if not mark or mark != self._mark:
                 self._schema, self._looks = await _schema(connection), await _looks(connection)
                 self._mark = mark
             return Fingerprint({**self._schema, **await _rows(connection, self._looks)})
@@ -110,6 +110,13 @@ class Fingerprints:
 @cache
 def _query(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+async def _mark(connection: asyncpg.Connection) -> str:
+    """Empty for whoever is no superuser: some of the catalogue only these may read."""
+    if connection.get_settings().is_superuser != "on":
+        return ""
+    return str(await connection.fetchval(_query("catalogue_mark.sql")))
 
 
 async def _schema(connection: asyncpg.Connection) -> dict[str, str]:

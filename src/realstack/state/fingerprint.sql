@@ -121,7 +121,7 @@ FROM (
     UNION ALL SELECT 'language', 'pg_language'::regclass, oid FROM pg_language WHERE oid >= 16384
     UNION ALL SELECT 'access method', 'pg_am'::regclass, oid FROM pg_am WHERE oid >= 16384
     UNION ALL SELECT 'foreign-data wrapper', 'pg_foreign_data_wrapper'::regclass, oid FROM pg_foreign_data_wrapper
-    UNION ALL SELECT 'user mapping', 'pg_user_mapping'::regclass, oid FROM pg_user_mapping
+    UNION ALL SELECT 'user mapping', 'pg_user_mapping'::regclass, umid FROM pg_user_mappings
     UNION ALL SELECT 'transform', 'pg_transform'::regclass, oid FROM pg_transform
 ) AS found CROSS JOIN LATERAL pg_identify_object(found.class, found.oid, 0) AS i
 UNION ALL
@@ -129,9 +129,12 @@ SELECT 'comment', concat_ws(' ', i.type, i.identity), d.description
 FROM pg_description d CROSS JOIN LATERAL pg_identify_object(d.classoid, d.objoid, d.objsubid) AS i
 WHERE d.objoid >= 16384 AND i.identity IS NOT NULL
 UNION ALL
+SELECT 'security label', concat_ws(' ', i.type, i.identity, 'by', d.provider), d.label
+FROM pg_seclabel d CROSS JOIN LATERAL pg_identify_object(d.classoid, d.objoid, d.objsubid) AS i
+UNION ALL
 SELECT 'large object', m.oid::text,
-       concat_ws(' ', m.lomowner::regrole, m.lomacl::text,
-           (SELECT md5(string_agg(concat(pageno, ' ', md5(data)), ',' ORDER BY pageno)) FROM pg_largeobject WHERE loid = m.oid))
+       -- By function: the table may be read by superusers only.
+       concat_ws(' ', m.lomowner::regrole, m.lomacl::text, md5(lo_get(m.oid)))
 FROM pg_largeobject_metadata m
 UNION ALL
 SELECT 'settings of the database', coalesce(nullif(setrole, 0)::regrole::text, 'all roles'), setconfig::text

@@ -30,8 +30,8 @@ class RedisChanges:
 
     ``retimed`` are keys whose time to live was changed or taken away: seconds by the seed and seconds left, rounded
     up; None stands for no end. A hash's field with an end of its own stands there as ``key[field]``. ``expired`` are
-    keys that ended when the seed says. Compares with another one, or with a dict as :meth:`as_dict` makes it; is
-    false if nothing differs.
+    keys, and fields of hashes that are still there, that ended when the seed says. Compares with another one, or with
+    a dict as :meth:`as_dict` makes it; is false if nothing differs.
     """
 
     added: Mapping[str, RedisValue] = field(default_factory=dict)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from realstack.state.redis_changes import RedisChanges, RedisValue
+from realstack.state.redis_seed import RedisSeed
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _BATCH = 500
+_NO_FIELD = -2
 _TTL_TOLERANCE_MS = 50
 """Times to live are set and looked at in two moments on servers that tell only what is left of them."""
 
@@ -67,28 +69,62 @@ class Side:
     prefix: bytes = b""
 
 
-async def compare(before: Side, after: Side, ttls: Mapping[bytes, int], since_ms: int) -> RedisChanges:
+async def compare(before: Side, after: Side, seed: RedisSeed, since_ms: int) -> RedisChanges:
     """The differences of the database ``after`` from ``before``, which holds the seed without times to live.
 
-    ``ttls`` are the seed's, in ms, counted from ``since_ms`` by the server's clock. Nobody should write meanwhile.
+    The seed's times to live count from ``since_ms`` by the server's clock. Nobody should write meanwhile.
     """
     there, here = await _keys(before), await _keys(after)
-    missing = sorted(there - here)
-    now = await _now(after)
-    expired = [key for key in missing if key in ttls and since_ms + ttls[key] <= now + _TTL_TOLERANCE_MS]
-    removed = await _values(before, sorted(set(missing) - set(expired)))
+    over = _Over(seed, await _now(after) - since_ms + _TTL_TOLERANCE_MS)
+    missing = await _values(before, sorted(there - here))
+    expired = {key: None for key, value in missing.items() if over.ended(key, value)}
+    removed = {key: value for key, value in missing.items() if key not in expired}
     added = await _values(after, sorted(here - there))
-    differ = sorted(await _differing(before, after, there & here))
+    timed = {key for key, _ in seed.field_ttls}  # an end that was taken away leaves the form of the seed's copy
+    differ = sorted(await _differing(before, after, there & here) | timed & there & here)
     olds, news = await _values(before, differ), await _values(after, differ)
-    retimed = await _retimed(after, there & here, ttls, since_ms)
-    retimed |= await _fields_with_ends(after, [key for key in differ if key in news and news[key].kind == "hash"])
+    retimed = await _retimed(after, there & here, seed.ttls, since_ms)
+    hashes = [key for key in differ if key in news and news[key].kind == olds[key].kind == "hash"]
+    retimed |= await _retimed_fields(after, hashes, seed, since_ms)
+    gone = []
+    for key in hashes:
+        names = over.fields(key, olds[key], besides=news[key])
+        gone += [_of(key, name) for name in names]
+        olds[key] = _without(olds[key], names)
     return RedisChanges(
         {_text(key): value for key, value in added.items()},
         {_text(key): (olds[key], news[key]) for key in differ if key in news and olds[key] != news[key]},
         {_text(key): value for key, value in removed.items()},
-        tuple(_text(key) for key in expired),
+        (*(_text(key) for key in expired), *gone),
         dict(sorted(retimed.items())),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """What of ``seed`` has ended by itself, ``after_ms`` after its times to live were set."""
+
+    seed: RedisSeed
+    after_ms: int
+
+    def ended(self, key: bytes, value: RedisValue) -> bool:
+        """Whether the key's time is over, or that of each field of the hash."""
+        if key in self.seed.ttls and self.seed.ttls[key] <= self.after_ms:
+            return True
+        return value.kind == "hash" and len(self.fields(key, value)) == len(value.value)
+
+    def fields(self, key: bytes, value: RedisValue, *, besides: RedisValue | None = None) -> list[bytes]:
+        """Fields of the hash whose time is over, but for those that are in ``besides``."""
+        names = [_bytes(name) for name in value.value if besides is None or name not in besides.value]
+        return [name for name in names if self.seed.field_ttls.get((key, name), math.inf) <= self.after_ms]
+
+
+def _without(value: RedisValue, names: list[bytes]) -> RedisValue:
+    return replace(value, value={name: each for name, each in value.value.items() if _bytes(name) not in names})
+
+
+def _of(key: bytes, name: bytes) -> str:
+    return f"{_text(key)}[{_text(name)}]"
 
 
 async def _keys(side: Side) -> set[bytes]:
@@ -162,21 +198,27 @@ async def _ends_by_commands(side: Side, keys: set[bytes], _: Mapping[bytes, int]
     return {key: now + each if each >= 0 else each for key, each in zip(ordered, left, strict=True)}
 
 
-async def _fields_with_ends(side: Side, hashes: list[bytes]) -> dict[str, tuple[float | None, float | None]]:
-    """Fields that end before their hash does. Redis has that since 7.4, Valkey since 9.0; seeds have none."""
+async def _retimed_fields(
+    side: Side, hashes: list[bytes], seed: RedisSeed, since_ms: int
+) -> dict[str, tuple[float | None, float | None]]:
+    """Fields of these hashes that end at another instant than the seed says."""
     from redis.exceptions import ResponseError
 
     client: Any = side.client
-    found: dict[str, tuple[float | None, float | None]] = {}
+    now, found = await _now(side), {}
     for key in hashes:
-        fields = sorted(await client.hkeys(side.prefix + key))
+        names = sorted(await client.hkeys(side.prefix + key))
         try:
-            ends = await client.execute_command("HPTTL", side.prefix + key, "FIELDS", len(fields), *fields)
+            ends = await client.execute_command("HPEXPIRETIME", side.prefix + key, "FIELDS", len(names), *names)
         except ResponseError:
             break
-        for name, left in zip(fields, ends or (), strict=False):
-            if left >= 0:
-                found[f"{_text(key)}[{_text(name)}]"] = (None, float(math.ceil(left / 1000)))
+        for name, end_ms in zip(names, ends or (), strict=False):
+            ttl = seed.field_ttls.get((key, name))
+            wanted = -1 if ttl is None else since_ms + ttl
+            if end_ms == _NO_FIELD or abs(end_ms - wanted) <= _TTL_TOLERANCE_MS:
+                continue
+            left = None if end_ms < 0 else float(max(0, math.ceil((end_ms - now) / 1000)))
+            found[_of(key, name)] = (None if ttl is None else ttl / 1000, left)
     return found
 
 
@@ -253,6 +295,10 @@ _READERS: dict[str, Callable[[Any, bytes], Any]] = {
 
 def _text(value: bytes | str) -> str:
     return value if isinstance(value, str) else value.decode(errors="backslashreplace")
+
+
+def _bytes(value: bytes | str) -> bytes:
+    return value.encode() if isinstance(value, str) else value
 
 
 def _plain(value: bytes | str) -> str | bytes:

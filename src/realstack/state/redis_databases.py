@@ -126,7 +126,7 @@ class DatabaseLender:
             sealed = await self._store.found_or_made() if self._store is not None and seed.writes else None
             if sealed is not None:
                 async with connection(self.endpoint, sealed.number) as before:
-                    return await compare(Side(before, sealed.number), after, seed.ttls, self._since[number])
+                    return await compare(Side(before, sealed.number), after, seed, self._since[number])
             return await self._compared_with_a_scratch(after, seed, self._since[number])
 
     async def give_back(self, lent: Endpoint) -> None:
@@ -250,7 +250,7 @@ class DatabaseLender:
         lease = leases.text()
         keys = (f"{LEASE}{number}", f"{LEASE}{clone.number}", store.ttls)
         held = (leases.held[number], leases.held[clone.number])
-        facts = (number, clone.number, seed.name, sealed.keys, len(seed.ttls))
+        facts = (number, clone.number, seed.name, sealed.keys, len(seed.kept_ttls))
         async with leases.control.pipeline(transaction=False) as pipeline:
             # Before the exchange, as it serves clients that wait for keys of the seed.
             pipeline.execute_command(*CLIENTS)
@@ -296,7 +296,7 @@ class DatabaseLender:
         client = connection(self.endpoint, number)
         try:
             await write_all(client, seed.writes)
-            return await compare(Side(client, number), after, seed.ttls, since)
+            return await compare(Side(client, number), after, seed, since)
         finally:
             await client.flushdb(asynchronous=True)
             await client.aclose()

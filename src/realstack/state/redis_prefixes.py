@@ -94,7 +94,7 @@ class PrefixLender:
             try:
                 await write_all(control, seed.below(beside.encode()).writes)
                 before, after = (Side(control, prefix=each.encode()) for each in (beside, prefix))
-                return await compare(before, after, seed.ttls, self._since[prefix])
+                return await compare(before, after, seed, self._since[prefix])
             finally:
                 await self._removed(beside)
 

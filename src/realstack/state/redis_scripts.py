@@ -67,7 +67,17 @@ local function renew_ttls(number, ttls, expected)
   local now = redis.call('TIME')
   local base = now[1] * 1000 + math.floor(now[2] / 1000)
   redis.call('SELECT', number)
-  for i = 1, #pairs_, 2 do redis.call('PEXPIREAT', pairs_[i], base + pairs_[i + 1]) end
+  for i = 1, #pairs_, 2 do
+    local name, ends = pairs_[i], base + pairs_[i + 1]
+    if string.sub(name, 1, 1) == 'k' then
+      redis.call('PEXPIREAT', string.sub(name, 2), ends)
+    else
+      local colon = string.find(name, ':', 1, true)
+      local last = colon + string.sub(name, 2, colon - 1)
+      local key, field = string.sub(name, colon + 1, last), string.sub(name, last + 1)
+      redis.call('HPEXPIREAT', key, string.format('%.0f', ends), 'FIELDS', 1, field)
+    end
+  end
   redis.call('SELECT', '0')
   return string.format('%.0f', base)
 end

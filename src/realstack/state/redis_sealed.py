@@ -89,7 +89,7 @@ class SealedSeed:
 
     async def renew_ttls(self, number: int) -> int:
         """Set the times to live in the database ``number``, from now on; the server's time in ms."""
-        base = await self.leases.control.eval(TTLS, 1, self.ttls, number, len(self.seed.ttls))
+        base = await self.leases.control.eval(TTLS, 1, self.ttls, number, len(self.seed.kept_ttls))
         if not base:
             raise RealstackError(
                 "the seed's times to live are gone from Redis.", remedy="a test emptied database 0; run it alone."
@@ -99,7 +99,7 @@ class SealedSeed:
     async def _is_whole(self, sealed: Sealed) -> bool:
         control = self.leases.control
         whole = await control.eval(WHOLE, 0, sealed.number, self.seed.name, sealed.keys)
-        return bool(whole) and int(await control.hlen(self.ttls)) == len(self.seed.ttls)
+        return bool(whole) and int(await control.hlen(self.ttls)) == len(self.seed.kept_ttls)
 
     async def _made(self, building: str) -> Sealed | None:
         """Fill a database and seal it. Whatever happens, our record of building it does not stay."""
@@ -145,7 +145,7 @@ class SealedSeed:
             await self.leases.release(number)
 
     async def _write_ttls(self, control: Redis) -> None:
-        items = list(self.seed.ttls.items())
+        items = list(self.seed.kept_ttls.items())
         await control.delete(self.ttls)
         for start in range(0, len(items), BATCH):
             await control.hset(self.ttls, mapping=dict(items[start : start + BATCH]))
@@ -192,19 +192,27 @@ async def _write(client: Redis, writes: Sequence[Write]) -> None:
         if isinstance(answer, Exception):
             raise SeedFailed(
                 f"{write.where}: the key {write.key!r}: {_server_words(answer)}",
-                remedy=f"correct the value; it is written by {write.command[0]!r}.",
+                remedy=_remedy(write, answer),
             ) from answer
+
+
+def _remedy(write: Write, answer: Exception) -> str:
+    if write.command[0] == "HPTTL" and "unknown command" in str(answer).lower():
+        return "take `field_ttl_s` out; fields of a hash can end since Redis 7.4 and Valkey 9.0."
+    return f"correct the value; it is written by {write.command[0]!r}."
 
 
 async def write_ttls(client: Redis, seed: RedisSeed) -> int:
     """Set the times to live of ``seed`` by commands; the server's time in ms from which they count."""
     seconds, microseconds = await client.time()
     base = int(seconds) * 1000 + int(microseconds) // 1000
-    items = list(seed.ttls.items())
-    for start in range(0, len(items), BATCH):
+    commands: list[tuple[Any, ...]] = [("PEXPIREAT", key, base + after) for key, after in seed.ttls.items()]
+    for (key, name), after in seed.field_ttls.items():
+        commands.append(("HPEXPIREAT", key, base + after, "FIELDS", 1, name))
+    for start in range(0, len(commands), BATCH):
         async with client.pipeline(transaction=False) as pipeline:
-            for key, milliseconds in items[start : start + BATCH]:
-                pipeline.pexpireat(key, base + milliseconds)
+            for command in commands[start : start + BATCH]:
+                pipeline.execute_command(*command)
             await pipeline.execute()
     return base
 

@@ -24,7 +24,9 @@ from realstack.state.yaml_nodes import At, is_null, jsonable, literal
 
 Command = tuple[bytes | str | int, ...]
 
-_OPTIONS = ("type", "value", "ttl_s", "groups")
+_OPTIONS = ("type", "value", "ttl_s", "field_ttl_s", "groups")
+_LONGEST_S = 1000 * 365 * 24 * 3600
+"""Servers keep instants in 46 to 64 bits of milliseconds, and say so only when the time to live is set."""
 _ZSET_PAIR = 2
 _RESERVED = "realstack:"
 
@@ -42,27 +44,42 @@ class Write:
 class RedisSeed:
     """A seed as data and times to live apart: a copy that is kept must not expire, and times count from a reset.
 
-    ``writes`` make the keys, ``ttls`` are milliseconds by key.
+    ``writes`` make the keys, ``ttls`` are milliseconds by key, ``field_ttls`` by key and field of a hash.
     """
 
     writes: list[Write] = field(default_factory=list)
     ttls: dict[bytes, int] = field(default_factory=dict)
+    field_ttls: dict[tuple[bytes, bytes], int] = field(default_factory=dict)
 
     @cached_property
     def name(self) -> str:
         """Hex digits that differ if any key, value or time to live differs."""
-        digest = hashlib.sha256(b"realstack redis seed 1")
-        for command in (*(write.command for write in self.writes), *self.ttls.items()):
+        digest = hashlib.sha256(b"realstack redis seed 2")
+        for command in (*(write.command for write in self.writes), *self.kept_ttls.items()):
             for part in command:
                 data = part if isinstance(part, bytes) else str(part).encode()
                 digest.update(len(data).to_bytes(8, "big") + data)
             digest.update(b"|")
         return digest.hexdigest()[:32]
 
+    @cached_property
+    def kept_ttls(self) -> dict[bytes, int]:
+        """All times to live under one name each, as the scripts take them apart: ``k`` and the key; or ``f``, the
+        key's length in bytes, ``:``, the key, and the field.
+        """
+        kept = {b"k" + key: milliseconds for key, milliseconds in self.ttls.items()}
+        for (key, name), milliseconds in self.field_ttls.items():
+            kept[b"f%d:%b%b" % (len(key), key, name)] = milliseconds
+        return kept
+
     def below(self, prefix: bytes) -> RedisSeed:
         """The same with ``prefix`` before each key."""
         writes = [replace(write, command=_below(prefix, write.command)) for write in self.writes]
-        return RedisSeed(writes, {prefix + key: milliseconds for key, milliseconds in self.ttls.items()})
+        return RedisSeed(
+            writes,
+            {prefix + key: milliseconds for key, milliseconds in self.ttls.items()},
+            {(prefix + key, name): milliseconds for (key, name), milliseconds in self.field_ttls.items()},
+        )
 
     @cached_property
     def keys(self) -> frozenset[str]:
@@ -75,18 +92,24 @@ def seed_of(plan: RedisPlan) -> RedisSeed:
 
     :raises SeedFailed: a file is missing or not understood, or a key has a name of realstack's own.
     """
-    writes, ttls = [], {}
+    seed = RedisSeed()
     for write in read_redis_seed(plan):
         if write.key.startswith(_RESERVED):
             raise SeedFailed(
                 f"{write.where}: the key {write.key!r} has a name of realstack's own.",
                 remedy=f"choose one that does not begin with {_RESERVED!r}.",
             )
-        if write.command[0] == "PEXPIRE":
-            ttls[bytes(write.command[1])] = int(write.command[2])  # type: ignore[arg-type]
-        else:
-            writes.append(write)
-    return RedisSeed(writes, ttls)
+        match write.command:
+            case ("PEXPIRE", bytes(key), int(milliseconds)):
+                seed.ttls[key] = milliseconds
+            case ("HPEXPIRE", bytes(key), int(milliseconds), *_, bytes(name)):
+                # Asked once a hash where it is written: a server that knows no such ends refuses it there.
+                if seed.writes[-1].command[0] != "HPTTL":
+                    seed.writes.append(replace(write, command=("HPTTL", key, "FIELDS", 1, name)))
+                seed.field_ttls[key, name] = milliseconds
+            case _:
+                seed.writes.append(write)
+    return seed
 
 
 def _below(prefix: bytes, command: Command) -> Command:
@@ -143,7 +166,7 @@ class _Entry:
         self.kind, self.value, self.options = self._form()
 
     def commands(self) -> list[Command]:
-        """The commands that write the key, its time to live last."""
+        """The commands that write the key, times to live last."""
         if is_null(self.value):
             raise self._failed(self.value, "there is no value", 'write "" for an empty string.')
         commands = KINDS[self.kind](self, self.value)
@@ -153,6 +176,8 @@ class _Entry:
             commands.extend(self._groups(groups))
         if (ttl := self.options.get("ttl_s")) is not None:
             commands.append(("PEXPIRE", self.key, self._milliseconds(ttl)))
+        if (ttls := self.options.get("field_ttl_s")) is not None:
+            commands.extend(self._field_ttls(ttls))
         return commands
 
     def _form(self) -> tuple[str, yaml.Node, dict[str, yaml.Node]]:
@@ -221,6 +246,20 @@ class _Entry:
             raise self._failed(node, "only a stream has groups", "take `groups` out.")
         return [("XGROUP", "CREATE", self.key, literal(name), self._scalar(last)) for name, last in self._map(node)]
 
+    def _field_ttls(self, node: yaml.Node) -> list[Command]:
+        if self.kind != "hash":
+            raise self._failed(
+                node, "only a hash has fields with an end of their own", "use `ttl_s` for the whole key."
+            )
+        fields = {literal(name) for name, _ in self._map(self.value)}
+        commands: list[Command] = []
+        for name, ttl in self._map(node):
+            if literal(name) not in fields:
+                known = tuple(field.decode(errors="replace") for field in fields)
+                raise self._failed(name, f"there is no field {name.value!r}", nearest(name.value, known))
+            commands.append(("HPEXPIRE", self.key, self._milliseconds(ttl), "FIELDS", 1, literal(name)))
+        return commands
+
     def _members(self, command: str, node: yaml.Node) -> list[Command]:
         members = [self._scalar(item) for item in self._list(node)]
         return [(command, self.key, *members)] if members else []
@@ -267,10 +306,12 @@ class _Entry:
         return value
 
     def _milliseconds(self, node: yaml.Node) -> int:
-        milliseconds = int(float(self._number(node)) * 1000)
-        if milliseconds <= 0:
-            raise self._failed(node, "ttl_s must be more than zero", "write seconds, such as 60 or 0.5.")
-        return milliseconds
+        seconds = float(self._number(node))
+        if not 0.001 <= seconds <= _LONGEST_S:
+            problem = "more than zero" if seconds < 1 else "at most a thousand years" if seconds > 1 else "a number"
+            remedy = "write seconds, such as 60 or 0.5; what shall not end has no time to live."
+            raise self._failed(node, f"a time to live must be {problem}", remedy)
+        return int(seconds * 1000)
 
     def _failed(self, node: yaml.Node, problem: str, remedy: str) -> Exception:
         return self.at.failed(node, f"the key {self.name!r}: {problem}.", remedy)

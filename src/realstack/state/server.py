@@ -117,7 +117,7 @@ async def set_comment(connection: asyncpg.Connection, name: str, comment: str) -
 async def drop_database(connection: asyncpg.Connection, name: str) -> None:
     """Drop the database ``name``, which must be ours; its sessions are ended. Nothing happens if it is gone.
 
-    :raises NotOurs: its name or its comment is not ours.
+    :raises NotOurs: its name, or a template's comment, is not ours.
     """
     row = await connection.fetchrow(
         "SELECT shobj_description(oid, 'pg_database'), datistemplate FROM pg_database WHERE datname = $1", name

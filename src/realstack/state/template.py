@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from realstack.errors import RealstackError
 from realstack.model import Endpoint, PostgresPlan
 from realstack.state import naming
-from realstack.state.build import EMPTY, Blueprint, built_once, is_current, is_ready, resettable, touch, unused_for
+from realstack.state.build import EMPTY, Blueprint, built_once, is_current, is_ready, resettable, touch
 from realstack.state.fingerprint import FINGERPRINT_FORMAT
+from realstack.state.leftovers import drop_orphans, drop_stale
 from realstack.state.server import (
     connect_for_maintenance,
-    drop_database,
     locked,
-    locked_if_free,
     our_databases,
     server_version,
     set_comment,
@@ -31,15 +28,13 @@ from realstack.state.sources import hash_of, read_steps
 if TYPE_CHECKING:
     import asyncpg
 
-STALE_AFTER = timedelta(days=7)
-"""A template that nobody used for so long is dropped by the next build of its project."""
-
 
 @dataclass(frozen=True)
 class Template:
     """A database at the known state, to be copied and never written. ``took_s``: finding or building it.
 
-    ``in_place``: its copies can be reset from inside, by :class:`realstack.state.reset.InPlace`.
+    ``in_place``: its copies can be reset from inside, by :class:`realstack.state.reset.InPlace`. ``notes``: what there
+    is to say of what earlier runs have left in the server.
     """
 
     name: str
@@ -47,6 +42,7 @@ class Template:
     built: bool
     took_s: float
     in_place: bool = False
+    notes: tuple[str, ...] = ()
 
 
 async def prepare_template(endpoint: Endpoint, plan: PostgresPlan, *, in_place: bool = False) -> Template:
@@ -70,10 +66,10 @@ async def prepare_template(endpoint: Endpoint, plan: PostgresPlan, *, in_place: 
             state = resettable(state)
         name = naming.template_name(plan.root, state)
         wanted = Blueprint(name, state, EMPTY, plan.root, steps, in_place)
-        built = await _found_or_built(connection, endpoint, wanted)
+        built, notes = await _found_or_built(connection, endpoint, wanted)
     finally:
         await connection.close()
-    return Template(name, state, built, time.monotonic() - began, in_place)
+    return Template(name, state, built, time.monotonic() - began, in_place, tuple(notes))
 
 
 async def seen_fingerprint(endpoint: Endpoint, template: Template, found: str) -> str:
@@ -132,46 +128,20 @@ async def why_not_in_place(endpoint: Endpoint) -> str | None:
     return None
 
 
-async def _found_or_built(connection: asyncpg.Connection, endpoint: Endpoint, wanted: Blueprint) -> bool:
+async def _found_or_built(
+    connection: asyncpg.Connection, endpoint: Endpoint, wanted: Blueprint
+) -> tuple[bool, list[str]]:
+    """Whether it was built now, and what there is to say of what was swept besides."""
     name = wanted.name
     databases = await our_databases(connection)
     if await is_current(connection, databases.get(name)):
         await touch(connection, name, databases[name])
-        await _drop_orphans(connection, databases)
-        return False
+        return False, await drop_orphans(connection, databases)
     if endpoint.provider == "external":
         from realstack.state.ownership import assert_empty_or_marked
 
         await assert_empty_or_marked(endpoint)
     if not await built_once(connection, endpoint, wanted):
-        return False
-    await _drop_orphans(connection, databases)
-    await _drop_stale(connection, databases, wanted)
-    return True
-
-
-async def _drop_stale(connection: asyncpg.Connection, databases: Mapping[str, str | None], wanted: Blueprint) -> None:
-    """Drop this project's templates that nobody used for long, and builds that died."""
-    for name, comment in databases.items():
-        of_project = naming.is_template(name) and name.startswith(naming.template_prefix(wanted.root))
-        if name == wanted.name or not of_project:
-            continue
-        if is_ready(comment) and unused_for(naming.read_mark(comment) or {}) < STALE_AFTER:
-            continue
-        async with locked_if_free(connection, name) as free:
-            if free and naming.is_ours(name, comment):
-                await drop_database(connection, name)
-
-
-async def _drop_orphans(connection: asyncpg.Connection, databases: Mapping[str, str | None]) -> None:
-    """Drop what lenders that are gone have left; a lender that lives holds its lock."""
-    for name, comment in databases.items():
-        lender = naming.lender_of(name)
-        if lender is None or not naming.is_ours(name, comment):
-            continue
-        facts = naming.read_mark(comment) or {}
-        if facts.get("kept") and unused_for(facts) < STALE_AFTER:
-            continue
-        async with locked_if_free(connection, lender) as free:
-            if free:
-                await drop_database(connection, name)
+        return False, []
+    notes = await drop_orphans(connection, databases)
+    return True, notes + await drop_stale(connection, databases, root=wanted.root, but=name)

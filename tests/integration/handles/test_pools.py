@@ -68,8 +68,9 @@ SELECT jsonb_build_object(
 Deed = Callable[[Database], Awaitable[object]]
 
 
-def started(folder: Path, schema: str = SCHEMA) -> Session:
-    (folder / "pyproject.toml").write_text(SETTINGS)
+def started(folder: Path, schema: str = SCHEMA, isolation: str = "reset") -> Session:
+    settings = SETTINGS.replace("[tool.realstack]", f'[tool.realstack]\nisolation = "{isolation}"')
+    (folder / "pyproject.toml").write_text(settings)
     (folder / "schema.sql").write_text(schema)
     return Session(folder)
 
@@ -77,6 +78,13 @@ def started(folder: Path, schema: str = SCHEMA) -> Session:
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     session = started(tmp_path_factory.mktemp("project"))
+    yield session
+    session.close()
+
+
+@pytest.fixture(scope="module")
+def in_transaction(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    session = started(tmp_path_factory.mktemp("project"), isolation="transaction")
     yield session
     session.close()
 
@@ -197,6 +205,99 @@ def test_a_connection_that_carries_something_on_is_not(
 ) -> None:
     before, after = backends_of_two_tests(session, loop, LEAVES_SOMETHING[name])
     assert before != after
+
+
+@pytest.mark.parametrize("name", LEAVES_NOTHING)
+def test_that_of_a_transaction_is_kept_and_like_new(
+    in_transaction: Session, loop: asyncio.AbstractEventLoop, name: str
+) -> None:
+    before, after = backends_of_two_tests(in_transaction, loop, LEAVES_NOTHING[name])
+    assert before == after
+    assert in_transaction.notes == []
+
+
+async def inner_transaction(database: Database) -> None:
+    async with database.acquire() as connection:
+        await connection.transaction().start()
+
+
+async def channel(database: Database) -> None:
+    async with database.acquire() as connection:
+        await connection.add_listener("news", print)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [*(act for name, act in LEAVES_SOMETHING.items() if name != "its pool closed"), inner_transaction],
+    ids=[*(name for name in LEAVES_SOMETHING if name != "its pool closed"), "an open transaction of asyncpg's"],
+)
+def test_that_of_a_transaction_which_carries_something_on_is_not(
+    in_transaction: Session, loop: asyncio.AbstractEventLoop, act: Deed
+) -> None:
+    before, after = backends_of_two_tests(in_transaction, loop, act)
+    assert before != after
+
+
+def test_that_of_a_transaction_calls_no_listener_of_the_test_before(
+    in_transaction: Session, loop: asyncio.AbstractEventLoop
+) -> None:
+    before, after = backends_of_two_tests(in_transaction, loop, channel)
+    assert before == after
+
+
+@pytest.mark.parametrize("name", ["a function", "a default"])
+def test_that_of_a_transaction_is_not_kept_where_the_schema_could_do_the_same(
+    tmp_path: Path, loop: asyncio.AbstractEventLoop, name: str
+) -> None:
+    addition, query = BY_THE_SCHEMA[name]
+    session = started(tmp_path, f"{SCHEMA}{addition};", "transaction")
+    try:
+        before, after = backends_of_two_tests(session, loop, deed(query))
+        assert before != after
+    finally:
+        session.close()
+
+
+def test_modes_by_turns_have_connections_of_their_own_each_of_which_is_kept(
+    session: Session, loop: asyncio.AbstractEventLoop
+) -> None:
+    wishes = [session.wish(mode) for mode in ("reset", "transaction", "reset", "transaction", "transaction")]
+    backends, counts = [], []
+    for wish in wishes:
+        database = session.lend_database(wish)
+        backends.append(loop.run_until_complete(pid_of(database)))
+        loop.run_until_complete(database.execute("INSERT INTO users (name) VALUES ('Ada')"))
+        counts.append(loop.run_until_complete(database.fetchval("SELECT count(*) FROM users")))
+        session.take_back_database(database, wish)
+    assert counts == [1] * 5
+    assert len(set(backends)) == 2
+    assert backends[0] == backends[2] != backends[1] == backends[3] == backends[4]
+
+
+def test_where_the_database_is_made_anew_the_other_modes_connections_go_with_it(
+    session: Session, loop: asyncio.AbstractEventLoop
+) -> None:
+    transaction, reset = session.wish("transaction"), session.wish("reset")
+    database = session.lend_database(transaction)
+    loop.run_until_complete(pid_of(database))
+    session.take_back_database(database, transaction)
+    database = session.lend_database(reset)
+    loop.run_until_complete(statement(database, "CREATE TABLE more (id int)"))
+    assert session.take_back_database(database, reset)
+    assert session._kept == {}
+    database = session.lend_database(transaction)
+    assert loop.run_until_complete(database.fetchval("SELECT to_regclass('more') IS NULL"))
+    session.take_back_database(database, transaction)
+
+
+def test_that_of_a_transaction_knows_no_number_of_the_test_before(
+    in_transaction: Session, loop: asyncio.AbstractEventLoop
+) -> None:
+    loop.run_until_complete(in_transaction.test.database().execute("INSERT INTO users (name) VALUES ('Ada')"))
+    in_transaction.end_test()
+    with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
+        loop.run_until_complete(in_transaction.test.database().fetchval("SELECT lastval()"))
+    in_transaction.end_test()
 
 
 def test_a_connection_that_is_never_given_back_ends_with_its_test(

@@ -255,6 +255,73 @@ async def test_deferred_constraints_are_checked_where_a_commit_would(real_db):
             await connection.execute("INSERT INTO users VALUES (99, 'Late')")
     assert await real_db.fetchval("SELECT count(*) FROM pets") == 2
 
+async def refused(work):
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await work
+
+async def test_a_failure_of_any_way_to_send_undoes_itself_alone(real_db, tmp_path):
+    ada = [(5, "Kit"), (1, "Ada")]
+    (tmp_path / "rows.csv").write_text("5,Kit\\n1,Ada\\n")
+    async with real_db.acquire() as connection:
+        await connection.execute("INSERT INTO users VALUES (7, 'Kim')")
+        insert = await connection.prepare("INSERT INTO users VALUES ($1, $2) RETURNING id")
+        await refused(insert.fetch(1, "Ada"))
+        await refused(insert.fetchrow(1, "Ada"))
+        await refused(insert.fetchval(1, "Ada"))
+        await refused(insert.fetchmany(ada))
+        await refused(insert.executemany(ada))
+        await refused(connection.fetchmany("INSERT INTO users VALUES ($1, $2) RETURNING id", ada))
+        await refused(connection.executemany("INSERT INTO users VALUES ($1, $2)", ada))
+        await refused(connection.copy_records_to_table("users", records=ada))
+        await refused(connection.copy_to_table("users", source=tmp_path / "rows.csv", format="csv"))
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await connection.copy_from_table("nowhere", output=tmp_path / "out.csv")
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await connection.copy_from_query("SELECT 1 / 0", output=tmp_path / "out.csv")
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await connection.prepare("SELECT * FROM nowhere")
+        assert [row["id"] for row in await insert.fetch(8, "Lou")] == [8]
+        assert insert.get_statusmsg() == "INSERT 0 1"
+        await connection.copy_records_to_table("users", records=[(9, "Max")])
+        assert await connection.fetchval("SELECT array_agg(id ORDER BY id) FROM users") == [1, 2, 7, 8, 9]
+
+async def test_in_a_transaction_of_the_tests_a_failure_fails_it_as_in_postgres(real_db):
+    async with real_db.acquire() as connection:
+        insert = await connection.prepare("INSERT INTO users VALUES ($1, $2)")
+        with pytest.raises(asyncpg.InFailedSQLTransactionError):
+            async with connection.transaction():
+                await refused(insert.fetch(1, "Ada"))
+                await insert.fetch(9, "Max")
+        await insert.fetch(9, "Max")
+        assert await connection.fetchval("SELECT count(*) FROM users") == 3
+
+async def test_deferred_constraints_are_checked_after_what_was_prepared(real_db):
+    async with real_db.acquire() as connection:
+        insert = await connection.prepare("INSERT INTO pets VALUES ($1, $2)")
+        with pytest.raises(asyncpg.ForeignKeyViolationError):
+            await insert.fetch(2, 99)
+        with pytest.raises(asyncpg.ForeignKeyViolationError):
+            await connection.copy_records_to_table("pets", records=[(2, 99)])
+        assert await connection.fetchval("SELECT count(*) FROM pets") == 0
+
+async def test_a_cursor_needs_a_transaction_as_elsewhere(real_db):
+    async with real_db.acquire() as connection:
+        assert not connection.is_in_transaction()
+        ask = await connection.prepare("SELECT id FROM users ORDER BY id")
+        with pytest.raises(asyncpg.NoActiveSQLTransactionError):
+            await connection.cursor("SELECT 1")
+        with pytest.raises(asyncpg.NoActiveSQLTransactionError):
+            [row async for row in ask.cursor()]
+        for begin, end in (("BEGIN", "COMMIT"), ("START TRANSACTION", "ROLLBACK")):
+            await connection.execute(begin)
+            assert connection.is_in_transaction()
+            assert [row[0] async for row in ask.cursor(prefetch=1)] == [1, 2]
+            await connection.execute(end)
+        async with connection.transaction():
+            cursor = await ask.cursor()
+            assert [row[0] for row in await cursor.fetch(9)] == [1, 2]
+        assert not connection.is_in_transaction()
+
 async def test_tasks_take_turns_and_one_that_holds_it_may_ask_again(real_db):
     async def add(number):
         async with real_db.acquire() as connection:
@@ -281,7 +348,18 @@ def test_in_transaction_mode_nested_transactions_work_and_nothing_stays(project:
         CREATE TABLE pets (id int PRIMARY KEY, owner int REFERENCES users DEFERRABLE INITIALLY DEFERRED);""",
     )
     project.write("test_transaction.py", TRANSACTION)
-    project.run("--realstack-verify").assert_outcomes(passed=9)
+    project.run("--realstack-verify").assert_outcomes(passed=13)
+
+
+def test_nothing_stays_of_a_transaction_where_tests_share_a_loop_and_its_connection(project: Project) -> None:
+    project.settings("postgres", ini='asyncio_mode = "auto"\nasyncio_default_test_loop_scope = "session"')
+    project.write(
+        "db/001.sql",
+        """CREATE TABLE users (id int PRIMARY KEY, name text NOT NULL); CREATE SEQUENCE numbers;
+        CREATE TABLE pets (id int PRIMARY KEY, owner int REFERENCES users DEFERRABLE INITIALLY DEFERRED);""",
+    )
+    project.write("test_transaction.py", TRANSACTION)
+    project.run("--realstack-verify").assert_outcomes(passed=13)
 
 
 def test_a_transaction_belongs_to_one_loop_and_says_so(project: Project) -> None:

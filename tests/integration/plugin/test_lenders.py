@@ -51,6 +51,41 @@ def test_where_a_server_cannot_reset_a_test_that_may_only_read_is_refused_in_any
     result.stdout.fnmatch_lines(["*superuser*"])
 
 
+MARKED = """
+import pytest
+
+async def test_before(real_db):
+    await real_db.execute("DELETE FROM users")
+
+@pytest.mark.realstack(isolation="reset")
+async def test_resets(real_db):
+    assert await real_db.fetchval("SELECT count(*) FROM users") == 2
+    await real_db.execute("DELETE FROM users; SELECT lo_from_bytea(0, 'x')")
+    assert (await real_db.changes()).deleted("users") == 2
+
+async def test_after(real_db):
+    assert await real_db.fetchval("SELECT count(*) FROM users") == 2
+
+@pytest.mark.realstack(isolation="transaction")
+async def test_in_a_transaction(real_db):
+    pass
+"""
+
+
+@pytest.mark.usefixtures("no_superuser")
+@pytest.mark.parametrize("suite", ["database", "reset"])
+def test_where_a_server_cannot_reset_a_test_that_is_marked_to_reset_gets_a_clone_in_any_suite(
+    project: Project, suite: str
+) -> None:
+    project.settings("postgres")
+    project.write("test_marked.py", MARKED)
+    result = project.run("--realstack-isolation", suite, "--realstack-verify")
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(["*the declared user is no superuser*", "*isolation = *database*"])
+    header = "a fresh database for each test: the declared user is no superuser" in result.stdout.str()
+    assert header is (suite == "reset")
+
+
 SEED_SETS = """
 import asyncio, pytest
 
@@ -91,10 +126,9 @@ def test_the_workers_keep_within_the_servers_connections_with_many_sets_of_seeds
     assert "too many" not in result.stdout.str()
 
 
-LOSES_ITS_MARK = """
-async def test_comments(real_db):
-    name = real_db.endpoint.database
-    await real_db.execute(f"COMMENT ON DATABASE {name} IS 'my own'")
+HOLDS_ITS_DATABASE = """
+async def test_subscribes(real_db):
+    await real_db.execute("CREATE SUBSCRIPTION held CONNECTION 'dbname=no' PUBLICATION p WITH (connect = false)")
 
 async def test_after(real_db):
     assert await real_db.fetchval("SELECT count(*) FROM users") == 2
@@ -107,11 +141,11 @@ def test_a_database_that_cannot_be_dropped_is_one_line_and_fails_the_run(
     project: Project, arguments: tuple[str, ...]
 ) -> None:
     project.settings("postgres")
-    project.write("test_comments.py", LOSES_ITS_MARK)
+    project.write("test_subscribes.py", HOLDS_ITS_DATABASE)
     result = project.run(*arguments)
     assert result.ret == 1
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
-    result.stdout.fnmatch_lines(["*database 'rs_run_*' does not carry realstack's mark; it is not dropped.*"])
+    result.stdout.fnmatch_lines(["*the database rs_run_* could not be dropped: *"])
 
 
 async def test_an_evicted_database_that_differs_fails_the_run_and_not_the_test_that_made_room(

@@ -179,6 +179,9 @@ def seeds(draw: st.DrawFn) -> dict[str, Any]:
             entry["ttl_s"] = draw(st.integers(30_000, 900_000)) / 1000
         if kind == "stream" and groups:
             entry["groups"] = groups
+        if kind == "hash" and draw(st.booleans()):
+            some = draw(st.lists(st.sampled_from(sorted(value)), min_size=1, unique=True))
+            entry["field_ttl_s"] = {name: draw(st.integers(30_000, 900_000)) / 1000 for name in some}
         seed[key] = entry
     if many := draw(st.sampled_from((0, 0, 150, 600))):
         seed["many"] = many

@@ -213,6 +213,8 @@ SERVER = (
     "revoke all on parameter work_mem from proof_guest",
     "select pg_create_physical_replication_slot('proof')",
     "select pg_drop_replication_slot('proof')",
+    "select pg_replication_origin_create('proof')",
+    "select pg_replication_origin_drop('proof')",
     "alter tablespace pg_default set (seq_page_cost = 2)",
     "alter tablespace pg_default reset (seq_page_cost)",
     "alter role proof_guest createdb",

@@ -496,6 +496,7 @@ class Proof:
         contents = await self._contents(SCRATCH, "")
         await self._asked(["SELECT", SCRATCH], ["FLUSHDB"], ["SELECT", "0"])
         contents.ends = dict(seed.ttls)
+        contents.ends |= {b"%b[%b]" % (key, name): end for (key, name), end in seed.field_ttls.items()}
         return contents
 
     async def _server_wide_now(self) -> list[Any]:

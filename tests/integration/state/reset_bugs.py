@@ -117,7 +117,10 @@ BUGS = {
         r"pg_realstack\.server_mark\(\) <> server", "false", shown_by=("server",)
     ),
     "comments of the server do not change its mark": Bug(
-        r"UNION ALL SELECT xmin FROM pg_catalog\.pg_shdescription\s+WHERE[^;]*\)\s+\) AS", ") AS", shown_by=("server",)
+        r"SELECT xmin, classoid, objoid FROM pg_catalog\.pg_shdescription\s+UNION ALL", "", shown_by=("server",)
+    ),
+    "replication origins do not change its mark": Bug(
+        r"UNION ALL SELECT xmin FROM pg_catalog\.pg_replication_origin", shown_by=("server",)
     ),
     "passwords are not looked at": Bug(r"md5\(rolpassword\)", "''", shown_by=("server",)),
     "how a membership is given is not looked at": Bug(r"to_jsonb\(m\) - 'oid'", "1", shown_by=("membership",)),

@@ -41,6 +41,7 @@ select jsonb_build_array(
     (select jsonb_agg(to_jsonb(m) order by roleid, member, grantor) from pg_auth_members m),
     (select jsonb_agg(to_jsonb(s) order by setrole) from pg_db_role_setting s where setdatabase = 0),
     (select jsonb_agg(to_jsonb(d) order by classoid, objoid) from pg_shdescription d),
+    (select jsonb_agg(to_jsonb(o) order by roname) from pg_replication_origin o),
     (select jsonb_agg(to_jsonb(p) order by parname) from pg_parameter_acl p),
     (select jsonb_agg(to_jsonb(t) order by oid) from pg_tablespace t),
     (select jsonb_agg(slot_name order by slot_name) from pg_replication_slots),

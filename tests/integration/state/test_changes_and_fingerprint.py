@@ -54,6 +54,8 @@ DIFFERS = {
     "constraint public.users.positive was added": "alter table users add constraint positive check (id > 0)",
     "index public.by_name was added": "create index by_name on users (name)",
     "comment table public.users was added": "comment on table users is 'x'",
+    "security label table public.users by guard was added": "set local allow_system_table_mods = on; "
+    "insert into pg_seclabel select 'users'::regclass, 'pg_class'::regclass, 0, 'guard', 'secret'",
     "policy public.users.mine was added": "create policy mine on users using (true)",
     "rows public.tags differ: 2 → 3": "insert into tags values (2, 'b')",
     "rows public.users differ: as many (2), others": "update users set name = name || ' '",

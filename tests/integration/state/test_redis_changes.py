@@ -121,6 +121,65 @@ async def test_a_field_with_an_end_of_its_own_is_told(state: RedisState) -> None
         assert await redis.httl("hash", "f", "g") == [-1, -1]
 
 
+FIELDS = (
+    "timed: {value: {a: 1, b: 2, c: 3}, field_ttl_s: {a: 60, b: 0.3}}\nbrief: {value: {x: 1}, field_ttl_s: {x: 0.3}}"
+)
+
+
+@pytest.mark.parametrize("kind", ["swapped", "copied", "written", "prefixed"])
+async def test_fields_end_as_the_seed_says_and_whoever_moves_that_is_told(
+    empty_redis: Endpoint, tmp_path: Path, kind: str
+) -> None:
+    async with opened(replace(empty_redis, database="0")) as control:
+        await control.set("realstack:mark", "{}")
+    (tmp_path / "seed.yaml").write_text(FIELDS)
+    provider = "external" if kind == "written" else "embedded"
+    plan = RedisPlan(tmp_path, ("seed.yaml",), key_prefix=kind == "prefixed")
+    state = RedisState(replace(empty_redis, provider=provider), plan, "gw0", "r1")
+    lent = await state.lend()
+    prefix = lent.options.get("key_prefix", "")
+    timed, brief = prefix + "timed", prefix + "brief"
+    async with opened(lent) as redis:
+        for repetition in range(2):
+            if kind == "swapped" or repetition:
+                report = await state.reset(lent)
+                assert report.kind == ("written" if prefix else "swapped" if kind == "copied" else kind)
+            assert await redis.exists(brief)
+            assert 55 < (await redis.httl(timed, "a"))[0] <= 60
+            while await redis.exists(brief):  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.005)
+            assert await redis.hkeys(timed) == [b"a", b"c"]
+            assert await state.changes(lent) == {"expired": ["brief", "timed[b]"]}
+            await redis.hpersist(timed, "a")
+            await redis.hexpire(timed, 100, "c")
+            assert await state.changes(lent) == {
+                "expired": ["brief", "timed[b]"],
+                "retimed": {"timed[a]": (60.0, None), "timed[c]": (None, 100.0)},
+            }
+            await redis.hdel(timed, "c")
+            await redis.hset(timed, "b", "4")
+            assert await state.changes(lent) == {
+                "expired": ["brief"],
+                "changed": {"timed": ({"a": "1", "b": "2", "c": "3"}, {"a": "1", "b": "4"})},
+                "retimed": {"timed[a]": (60.0, None), "timed[b]": (0.3, None)},
+            }
+    await state.close()
+
+
+async def test_an_end_that_was_taken_away_is_told_where_nothing_else_differs(
+    empty_redis: Endpoint, tmp_path: Path
+) -> None:
+    (tmp_path / "seed.yaml").write_text("timed: {value: {a: 1, b: 2}, field_ttl_s: {a: 60}}")
+    state = RedisState(empty_redis, RedisPlan(tmp_path, ("seed.yaml",)), "gw0", "r1")
+    lent = await state.lend()
+    async with opened(lent) as redis:
+        assert await state.changes(lent) == {}
+        await redis.delete("timed")
+        await redis.hset("timed", mapping={"a": "1", "b": "2"})
+        assert await state.changes(lent) == {"retimed": {"timed[a]": (60.0, None)}}
+    await state.close()
+
+
 async def test_after_flushall_every_key_is_missing(state: RedisState) -> None:
     lent = await state.lend()
     await state.reset(lent)

@@ -260,12 +260,23 @@ async def says_so(*_: Any) -> str:
     return "it was put back"
 
 
-RENEWED = "for i = 1, #pairs_, 2 do redis.call('PEXPIREAT', pairs_[i], base + pairs_[i + 1]) end"
+RENEWED = "redis.call('PEXPIREAT', string.sub(name, 2), ends)"
+OF_FIELDS = "redis.call('HPEXPIREAT', key, string.format('%.0f', ends), 'FIELDS', 1, field)"
 BUGS = {
     "the databases are not exchanged": Bug(
         in_script(redis_databases, "SWAP", "redis.call('SWAPDB', ARGV[5], ARGV[6])")
     ),
     "times to live are not set in a swap": Bug(in_script(redis_databases, "SWAP", RENEWED)),
+    "fields' times to live are not set in a swap": Bug(in_script(redis_databases, "SWAP", OF_FIELDS)),
+    "fields' times to live are not set after a copy": Bug(in_script(redis_sealed, "TTLS", OF_FIELDS), how="copied"),
+    "fields' times to live are not written": Bug(
+        instead(
+            redis_databases,
+            "write_ttls",
+            lambda client, seed: redis_sealed.write_ttls(client, replace(seed, field_ttls={})),
+        ),
+        how="written",
+    ),
     "times to live count from a second ago": Bug(
         in_script(redis_databases, "SWAP", "base + pairs_[i + 1]", "base - 1000 + pairs_[i + 1]")
     ),

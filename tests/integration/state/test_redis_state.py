@@ -3,18 +3,22 @@
 import asyncio
 import json
 import socket
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from redis.asyncio import Redis
+from redis.asyncio import Redis as Client
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from realstack.errors import NotOurs, RealstackError, SeedFailed
-from realstack.model import Endpoint, RedisPlan
-from realstack.services.redis import client
+from realstack.model import Endpoint, RedisPlan, ServiceSpec
+from realstack.readiness import until_ready
+from realstack.services.redis import SOCKET_NAME, Redis, client
+from realstack.services.redis_local import RedisRecipe
 from realstack.state.redis_databases import DatabaseLender
+from realstack.state.redis_state import RedisState
 
 SEED = """
 string: v
@@ -121,7 +125,7 @@ async def test_closing_leaves_a_given_server_no_keys_and_no_lease(empty_redis: E
         assert await control.keys("*") == [b"realstack:mark"]
 
 
-async def _lease(control: Redis, number: int, **facts: object) -> None:
+async def _lease(control: Client, number: int, **facts: object) -> None:
     await control.set(f"realstack:lease:{number}", json.dumps({"run": "r0", "worker": "gw0", **facts}))
 
 
@@ -197,6 +201,36 @@ async def test_what_the_server_refuses_names_file_and_key(
         await state.lend()
     assert said in str(caught.value)
     assert "pipeline" not in str(caught.value)
+    await state.close()
+
+
+@pytest.fixture
+async def server_without_ends_of_fields(tmp_path: Path) -> AsyncIterator[Endpoint]:
+    """A server that does not know the command, as Redis 7.2 and Valkey 8 do not."""
+    program = RedisRecipe(ServiceSpec("redis", "redis", "redis", 6379))._program
+    assert program
+    arguments = ["--port", "0", "--save", "", "--databases", "80", "--unixsocket", str(tmp_path / SOCKET_NAME)]
+    for name in ("HPTTL", "HPEXPIREAT"):
+        arguments += ["--rename-command", name, ""]
+    process = await asyncio.create_subprocess_exec(program, *arguments, stdout=asyncio.subprocess.DEVNULL, cwd=tmp_path)
+    endpoint = Endpoint("redis", "redis", "127.0.0.1", 1, "redis", socket_dir=tmp_path, provider="embedded")
+    try:
+        yield await until_ready("redis", lambda: Redis().probe(endpoint), within_s=10, died=lambda: None, log=list)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@pytest.mark.parametrize("key_prefix", [False, True])
+async def test_a_server_whose_fields_cannot_end_refuses_such_a_seed_by_file_line_and_key(
+    server_without_ends_of_fields: Endpoint, tmp_path: Path, *, key_prefix: bool
+) -> None:
+    (tmp_path / "seed.yaml").write_text("a: 1\nk: {value: {f: 1}, field_ttl_s: {f: 60}}")
+    plan = RedisPlan(tmp_path, ("seed.yaml",), key_prefix=key_prefix)
+    state = RedisState(server_without_ends_of_fields, plan, "gw0", "r1")
+    with pytest.raises(SeedFailed, match=r"seed\.yaml:2: the key 'k': unknown command") as caught:
+        await state.lend()
+    assert "since Redis 7.4 and Valkey 9.0" in caught.value.remedy
     await state.close()
 
 

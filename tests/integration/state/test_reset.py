@@ -83,6 +83,7 @@ NOT_UNDONE = {
     "materialised view": ("refresh materialized view counted", "REFRESH MATERIALIZED VIEW"),
     "cluster": ("cluster users using users_pkey", "CLUSTER"),
     "owners": ("reassign owned by realstack_reader to current_user", "REASSIGN OWNED"),
+    "publication": ("create publication everything for all tables", "CREATE PUBLICATION"),
     "index without a lock": ("create index concurrently on users (name)", "CREATE INDEX"),
 }  # fmt: skip
 
@@ -112,6 +113,22 @@ async def test_what_cannot_be_undone_is_answered_with_its_reason(
         report = await in_place.reset()
         assert report.needs_clone
         assert any(reason in each for each in report.reasons), report
+
+
+async def test_a_subscription_is_answered_with_a_clone_and_its_origin_told(
+    lent: Endpoint, app: asyncpg.Connection
+) -> None:
+    async with InPlace(lent) as in_place:
+        await in_place.reset()
+        await app.execute("create subscription held connection 'dbname=no' publication p with (connect = false)")
+        origin = await app.fetchval("select 'pg_' || oid from pg_subscription")
+        try:
+            report = await in_place.reset()
+        finally:
+            await app.execute("alter subscription held set (slot_name = none)")
+            await app.execute("drop subscription held")
+        assert any("CREATE SUBSCRIPTION of subscription held" in each for each in report.reasons), report
+        assert report.notices == (f"replication origins of the server changed: {origin}",)
 
 
 PATH_OF_ITS_OWN = """

@@ -78,6 +78,17 @@ TOLD = {
         "rights on settings of the server changed: log_statement",
         "revoke set on parameter log_statement from realstack_reader",
     ),
+    "replication origin": (
+        "select pg_replication_origin_create('realstack_origin')",
+        "replication origins of the server changed: realstack_origin",
+        "select pg_replication_origin_drop('realstack_origin')",
+    ),
+    "security label of a role": (  # by hand: a server without a label provider refuses the command
+        "set allow_system_table_mods = on; insert into pg_shseclabel "
+        "select oid, 'pg_authid'::regclass, 'guard', 'secret' from pg_roles where rolname = 'realstack_reader'",
+        "security labels of the server changed: role realstack_reader by guard",
+        "delete from pg_shseclabel",
+    ),
     "tablespace": (
         "set allow_in_place_tablespaces = on; create tablespace realstack_space location ''",
         "tablespaces of the server changed: realstack_space",

@@ -272,6 +272,12 @@ async def test_what_a_dead_worker_lent_goes_and_what_a_living_one_holds_stays(
     template = await prepare_template(postgres, plan)
     dead, alive = (Databases(postgres, template, worker, "rtest4") for worker in ("gw0", "gw1"))
     of_dead, of_alive, kept = await dead.lend(), await alive.lend(), await dead.lend()
+    renamed = await dead.lend()
+    connection = await connect_for_maintenance(postgres)
+    for each in (of_dead, of_alive, renamed):
+        await set_comment(connection, each.database or "", "a test's own words")
+    await connection.execute(f'alter database "{renamed.database}" rename to rs_run_mine_gw0_4')
+    await connection.close()
     await dead.give_back(kept, keep=True)
     assert dead._maintenance._connection is not None
     dead._maintenance._connection.terminate()  # as the end of its process does
@@ -287,9 +293,74 @@ async def test_what_a_dead_worker_lent_goes_and_what_a_living_one_holds_stays(
     assert of_dead.database not in left
     assert of_alive.database in left
     assert kept.database in left
+    assert "rs_run_mine_gw0_4" in left
+    await connection.execute("drop database rs_run_mine_gw0_4")
     await drop_database(connection, kept.database or "")
     await connection.close()
     await alive.close()
+
+
+async def test_what_an_earlier_run_left_and_nobody_can_drop_is_told_and_stops_no_run(
+    postgres: Endpoint, write: Write, tmp_path: Path
+) -> None:
+    write("m/1.sql", "create table t (id int);")
+    plan = PostgresPlan(tmp_path, ("m",))
+    template = await prepare_template(postgres, plan)
+    stuck, other = (naming.clone_name(naming.lender_name("rtest10", "gw0"), number) for number in (1, 2))
+    stale = naming.template_name(tmp_path, "f" * 12)
+    connection = await connect_for_maintenance(postgres)
+    for name in (stuck, other, stale):
+        await connection.execute(f'create database "{name}"')
+        inside = await asyncpg.connect(**connect_arguments(replace(postgres, database=name)))
+        if name != other:  # which no DROP passes by
+            await inside.execute("create subscription held connection 'dbname=no' publication p with (connect = false)")
+        await inside.close()
+    found = await prepare_template(postgres, plan)
+    assert (found.name, found.built) == (template.name, False)
+    assert [note.partition(",")[0] for note in found.notes] == [f"the database {stuck}"]
+    assert "could not be dropped: database" in found.notes[0]
+    assert other not in await databases(postgres)
+
+    write("m/2.sql", "create table u (id int);")  # a build, which sweeps templates too
+    built = await prepare_template(postgres, plan)
+    assert built.built
+    assert [note.partition(",")[0] for note in built.notes] == [f"the database {stuck}", f"the database {stale}"]
+    for name in (stuck, stale):
+        inside = await asyncpg.connect(**connect_arguments(replace(postgres, database=name)))
+        await inside.execute("alter subscription held set (slot_name = none)")
+        await inside.execute("drop subscription held")
+        await inside.close()
+    assert (await prepare_template(postgres, plan)).notes == ()
+    await drop_database(connection, stale)
+    await connection.close()
+
+
+async def test_a_user_without_the_right_to_end_a_superusers_session_is_told_and_goes_on(
+    postgres: Endpoint, write: Write, tmp_path: Path
+) -> None:
+    write("m/1.sql", "create table t (id int);")
+    plan = PostgresPlan(tmp_path, ("m",))
+    left = naming.clone_name(naming.lender_name("rtest11", "gw0"), 1)
+    connection = await connect_for_maintenance(postgres)
+    await connection.execute("create role plain login createdb password 'plain'")
+    await connection.execute(f'create database "{left}" owner plain')
+    plain = replace(postgres, username="plain", password=Secret("plain"))
+    looks = await asyncpg.connect(**connect_arguments(replace(postgres, database=left)))
+    try:
+        (note,) = (await prepare_template(plain, plan)).notes
+        assert left in note
+        assert "permission denied" in note or "must be a superuser" in note  # the words of 16 and later, and of 15
+        await looks.close()
+        gone = "select not exists (select from pg_stat_activity where datname = $1)"
+        await _until(postgres, gone, left)
+        assert (await prepare_template(plain, plan)).notes == ()
+        assert left not in await databases(postgres)
+    finally:
+        await looks.close()
+        for name in (left, expected_name(postgres, plan)):
+            await drop_database(connection, name)
+        await connection.execute("drop role plain")
+        await connection.close()
 
 
 async def test_settings_and_rights_of_the_database_itself_are_copied(

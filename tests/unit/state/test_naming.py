@@ -23,11 +23,18 @@ def test_other_names_are_not_ours(name: str) -> None:
     assert not naming.is_our_name(name)
 
 
-def test_somebody_elses_comment_makes_it_somebody_elses() -> None:
-    assert naming.is_ours(CLONE, None)
-    assert naming.is_ours(CLONE, naming.mark("clone"))
-    assert not naming.is_ours(CLONE, "my precious")
+def test_somebody_elses_comment_makes_a_template_somebody_elses() -> None:
+    assert naming.is_ours(TEMPLATE, None)
+    assert naming.is_ours(TEMPLATE, naming.mark("template"))
+    assert not naming.is_ours(TEMPLATE, "my precious")
     assert not naming.is_ours("app", naming.mark("clone"))
+
+
+def test_what_was_lent_is_ours_whatever_comment_a_test_gave_it_and_no_other_name_is() -> None:
+    for comment in (None, naming.mark("clone"), "the test's own words", "{}"):
+        assert naming.is_ours(CLONE, comment)
+        for other in (CLONE[:-1], f"{CLONE}0", f"{CLONE[:-6]}000000", f"my_{CLONE}", CLONE.upper(), "rs_run_mine"):
+            assert not naming.is_ours(other, comment)
 
 
 def test_long_and_odd_names_of_workers_stay_apart_and_fit() -> None:

@@ -27,6 +27,14 @@ def commands(root: Path, text: str) -> list[tuple[bytes | str | int, ...]]:
         ("k: {f: 1, g: x}", [("HSET", b"k", b"f", b"1", b"g", b"x")]),
         ("k: {type: user, name: x}", [("HSET", b"k", b"type", b"user", b"name", b"x")]),
         ("k: {value: v, ttl_s: 1.5}", [("SET", b"k", b"v"), ("PEXPIRE", b"k", 1500)]),
+        (
+            "k: {value: {a: 1, b: 2}, ttl_s: 9, field_ttl_s: {b: 0.5}}",
+            [
+                ("HSET", b"k", b"a", b"1", b"b", b"2"),
+                ("PEXPIRE", b"k", 9000),
+                ("HPEXPIRE", b"k", 500, "FIELDS", 1, b"b"),
+            ],
+        ),
         ("k: {type: set, value: [a, b]}", [("SADD", b"k", b"a", b"b")]),
         ("k: {type: zset, value: {a: 1, b: -.inf}}", [("ZADD", b"k", b"1", b"a", b"-inf", b"b")]),
         ("k: {type: zset, value: [[a b, 2]]}", [("ZADD", b"k", b"2", b"a b")]),
@@ -60,7 +68,14 @@ def test_every_type_has_its_command(tmp_path: Path, text: str, expected: list[tu
         ("k:\n  - [a]", "seed.yaml:2: the key 'k': a list holds plain values only"),
         ("k: {type: set, value: {a: 1}}", "a set is written as a list"),
         ("k: {type: hash, value: [1]}", "a hash is written as a map"),
-        ("k: {value: 1, ttl_s: 0}", "ttl_s must be more than zero"),
+        ("k: {value: 1, ttl_s: 0}", "a time to live must be more than zero"),
+        ("k: {value: 1, ttl_s: .inf}", "a time to live must be at most a thousand years"),
+        ("k: {value: 1, ttl_s: .nan}", "'.nan' is not a number"),
+        ("k: {value: 1, ttl_s: nan}", "a time to live must be a number"),
+        ("k:\n  value: {token: 1}\n  field_ttl_s: {tokn: 1}", "seed.yaml:3: the key 'k': there is no field 'tokn'"),
+        ("k:\n  value: {a: 1}\n  field_ttl_s:\n    a: 0", "seed.yaml:4: the key 'k': a time to live must be more than"),
+        ("k: {value: {a: 1}, field_ttl_s: 60}", "a hash is written as a map"),
+        ("k: {value: [a], field_ttl_s: {a: 60}}", "only a hash has fields with an end of their own"),
         ("k: {value: 1, ttl_s: soon}", "'soon' is not a number"),
         ("k: {type: geo, value: {x: [1]}}", "'x' needs a place"),
         ("k: {type: set, value: [1], groups: {a: 0}}", "only a stream has groups"),
@@ -102,7 +117,18 @@ def test_the_seeds_name_tells_values_and_times_apart(tmp_path: Path) -> None:
         (tmp_path / "seed.yaml").write_text(text)
         return seed_of(RedisPlan(tmp_path, ("seed.yaml",))).name
 
-    texts = ["a: 1", "a: 2", "b: 1", "a: {value: 1, ttl_s: 1}", "a: {value: 1, ttl_s: 2}", "a: [1]", "a: 1\nb: 1", ""]
+    fields = [f"a: {{value: {{b: 1, c: 1}}, field_ttl_s: {{{ttl}}}}}" for ttl in ("b: 1", "c: 1", "b: 2", "b: 1, c: 1")]
+    texts = [
+        *fields,
+        "a: 1",
+        "a: 2",
+        "b: 1",
+        "a: {value: 1, ttl_s: 1}",
+        "a: {value: 1, ttl_s: 2}",
+        "a: [1]",
+        "a: 1\nb: 1",
+        "",
+    ]
     assert len({name(text) for text in texts}) == len(texts)
     assert name("a: 1") == name("# said otherwise\n'a':   1")
 
@@ -112,3 +138,16 @@ def test_times_to_live_are_kept_apart(tmp_path: Path) -> None:
     seed = seed_of(RedisPlan(tmp_path, ("seed.yaml",)))
     assert seed.ttls == {b"a": 1500}
     assert [write.command for write in seed.writes] == [("SET", b"a", b"1"), ("SET", b"b", b"1")]
+
+
+def test_those_of_fields_are_kept_by_key_and_field_and_asked_for_once_a_hash(tmp_path: Path) -> None:
+    (tmp_path / "seed.yaml").write_text(
+        "a: {value: {'': 1, 'k:é': 2, g: 3}, ttl_s: 9, field_ttl_s: {'': 1, 'k:é': 2}}\nb: 1"
+    )
+    seed = seed_of(RedisPlan(tmp_path, ("seed.yaml",)))
+    assert seed.field_ttls == {(b"a", b""): 1000, (b"a", "k:é".encode()): 2000}
+    assert [write.command[0] for write in seed.writes] == ["HSET", "HPTTL", "SET"]
+    assert seed.kept_ttls == {b"ka": 9000, b"f1:a": 1000, b"f1:a" + "k:é".encode(): 2000}
+    below = seed.below(b"rs:")
+    assert below.field_ttls.keys() == {(b"rs:a", b""), (b"rs:a", "k:é".encode())}
+    assert [write.command[1] for write in below.writes] == [b"rs:a", b"rs:a", b"rs:b"]

@@ -47,6 +47,11 @@ BEGIN
             SELECT jsonb_object_agg(concat_ws(' ', i.type, i.identity), md5(description))
             FROM pg_catalog.pg_shdescription d CROSS JOIN LATERAL pg_identify_object(classoid, objoid, 0) AS i
             WHERE classoid <> 'pg_database'::regclass OR objoid NOT IN (SELECT pg_realstack.passing_databases())),
+        'security labels', (
+            SELECT jsonb_object_agg(concat_ws(' ', i.type, i.identity, 'by', provider), md5(label))
+            FROM pg_catalog.pg_shseclabel d CROSS JOIN LATERAL pg_identify_object(classoid, objoid, 0) AS i
+            WHERE classoid <> 'pg_database'::regclass OR objoid NOT IN (SELECT pg_realstack.passing_databases())),
+        'replication origins', (SELECT jsonb_object_agg(roname, roident) FROM pg_catalog.pg_replication_origin),
         'databases', (
             SELECT jsonb_object_agg(datname, to_jsonb(d) - 'oid' - 'datfrozenxid' - 'datminmxid') FROM pg_catalog.pg_database d
             WHERE datname <> current_database() AND oid NOT IN (SELECT pg_realstack.passing_databases())),
@@ -85,8 +90,11 @@ BEGIN
             UNION ALL SELECT xmin FROM pg_catalog.pg_auth_members
             UNION ALL SELECT xmin FROM pg_catalog.pg_db_role_setting WHERE setdatabase = 0
             UNION ALL SELECT xmin FROM pg_catalog.pg_tablespace
+            UNION ALL SELECT xmin FROM pg_catalog.pg_replication_origin
             UNION ALL SELECT xmin FROM pg_catalog.pg_database WHERE datname NOT LIKE 'rs\_%'
-            UNION ALL SELECT xmin FROM pg_catalog.pg_shdescription
+            UNION ALL SELECT xmin FROM (
+                SELECT xmin, classoid, objoid FROM pg_catalog.pg_shdescription
+                UNION ALL SELECT xmin, classoid, objoid FROM pg_catalog.pg_shseclabel) AS said
             WHERE classoid <> 'pg_database'::regclass OR objoid NOT IN (
                 SELECT oid FROM pg_catalog.pg_database WHERE datname LIKE 'rs\_%' AND datname <> current_database())
         ) AS rows(x));
