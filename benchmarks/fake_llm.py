@@ -168,12 +168,22 @@ def load(port: int, seconds: float, *, stream: bool, folder: Path) -> tuple[int,
 
 
 def wrk_script(*, stream: bool) -> str:
-    """The request, as wrk takes it."""
-    head, _, body = request(KEY, stream=stream).decode().partition("\r\n\r\n")
+    """The request, as wrk takes it; each has a number of its own in its text, so that no two are the same."""
+    head, _, body = request(KEY, stream=stream, prompt=f"PLACE {TEXT}").decode().partition("\r\n\r\n")
     fields = [line.split(": ", 1) for line in head.split("\r\n")[1:]]
     kept = [(name, value) for name, value in fields if name not in {"host", "content-length"}]
-    lines = ['wrk.method = "POST"', f"wrk.body = [[{body}]]"]
-    return "\n".join([*lines, *(f'wrk.headers["{name}"] = "{value}"' for name, value in kept)])
+    before, _, after = body.partition("PLACE")
+    return "\n".join(
+        [
+            'wrk.method = "POST"',
+            *(f'wrk.headers["{name}"] = "{value}"' for name, value in kept),
+            "local place = 0",
+            "request = function()",
+            "  place = place + 1",
+            f"  return wrk.format(nil, nil, nil, [[{before}]] .. place .. [[{after}]])",
+            "end",
+        ]
+    )
 
 
 def flood(port: int, *arguments: str) -> dict[str, Any]:

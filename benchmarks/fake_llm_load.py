@@ -64,17 +64,17 @@ class Flood:
 
     async def _connection(self) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.options.port, limit=1 << 20)
-        always = request(self.options.key, stream=self.options.stream)
         while time.perf_counter() < self.ends and self.sent < self.most:
             self.sent += 1
-            writer.write(self._mixed() if self.options.mixed else always)
+            writer.write(self._next())
             status, _, _ = await answer(reader)
             self.failed += status != 200
         writer.close()
 
-    def _mixed(self) -> bytes:
-        """No two the same, every other a stream."""
-        return request(self.options.key, stream=self.sent % 2 == 0, prompt=f"{self.sent} {TEXT}")
+    def _next(self) -> bytes:
+        """No two are the same; ``mixed``: every other is a stream."""
+        stream = self.sent % 2 == 0 if self.options.mixed else self.options.stream
+        return request(self.options.key, stream=stream, prompt=f"{self.sent} {TEXT}")
 
 
 class Paced(asyncio.Protocol):

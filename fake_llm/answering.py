@@ -39,9 +39,11 @@ def answered(turn: Turn, session: Session, headers: Mapping[str, str], served: S
 
     :raises Later: a function has to be asked for it.
     """
-    answer = partial(_unlimited, turn, session, headers, served, stamp)
     limiters = session.limiters(turn, headers)
-    return _limited(limiters, turn, served.provider, stamp, answer) if limiters else answer()
+    if not limiters:
+        return _unlimited(turn, session, headers, served, stamp)
+    answer = partial(_unlimited, turn, session, headers, served, stamp)
+    return _limited(limiters, turn, served.provider, stamp, answer)
 
 
 def _limited(
@@ -208,7 +210,7 @@ def _spoken(turn: Turn, chosen: Selected, session: Session, served: Served, stam
     if turn.breakpoints:
         cached = session.prompts.look_up(turn.breakpoints, time.time())
         if chosen.reply.usage is None:
-            replies = [replace(reply, usage=cached.in_usage(reply.usage)) for reply in replies if reply.usage]
+            replies = [reply.with_usage(cached.in_usage(reply.usage)) for reply in replies if reply.usage]
     reply, gaps = _timed(replies[0], session)
     headers: HeaderList = envelopes.headers(stamp)
     if turn.stream:
@@ -229,7 +231,8 @@ def _spoken(turn: Turn, chosen: Selected, session: Session, served: Served, stam
             events, stream_type = json_array(events), JSON_TYPE[1]
             error_event = error_event and _last_of_array(error_event, reply)
         raw = b"".join(events)
-        steps = plan_stream(reply, events, error_event, before)
+        at_once = fault is None and before is None and reply.chunk_delay_s is None
+        steps = plan_stream(reply, [raw] if at_once else events, error_event, before)
         headers = [(b"content-type", stream_type), (b"cache-control", b"no-cache"), *headers]
     else:
         raw = speaks.render(turn, replies, stamp)
@@ -301,7 +304,7 @@ def _words(turn: Turn, chosen: Selected, choice: int) -> Reply:
 
 def _announced(reply: Reply, raw: bytes, steps: Sequence[Step]) -> int:
     """The content length: a body that is cut was to be whole, any other is as long as what is written."""
-    if not is_whole(reply.fault):
+    if reply.fault is None or not is_whole(reply.fault):
         return len(raw)
     return sum(len(step.data) for step in steps if isinstance(step, Write))
 

@@ -34,13 +34,9 @@ from fake_llm.dialects import (
     DIALECTS,
     NOTHING,
     Route,
-    canonical_path,
     counting_dialect,
-    deployment,
     dialect,
     has_path,
-    is_azure,
-    route,
 )
 from fake_llm.dialects.wire import to_bytes
 from fake_llm.envelopes import Envelope, envelope, provider_of
@@ -53,7 +49,8 @@ from fake_llm.metrics import CONTENT_TYPE, Metrics
 from fake_llm.model import Json, ProtocolError, Stamp
 from fake_llm.outcome import JSON_TYPE, Outcome, decode, new_stamp, refused
 from fake_llm.scenario import Scenario
-from fake_llm.session import Session, Sessions, api_key, key_in_query, session_of, split_path
+from fake_llm.session import Session, Sessions, api_key, key_in_query, session_of
+from fake_llm.target import Target, target
 from fake_llm.unread import Unread
 
 if TYPE_CHECKING:
@@ -105,6 +102,12 @@ class App:
         self._loading: asyncio.Future[None] | None = None
         self.metrics = Metrics()
         self._may: Access | None = None
+
+    @staticmethod
+    def is_eager(scope: Scope) -> bool:
+        """Whether the request may be served before it has a task: all but those of the control API."""
+        path: str = scope["path"]
+        return not path.startswith(CONTROL) and path != METRICS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -177,54 +180,43 @@ class App:
 
     async def _serve(self, connection: Connection, path: str) -> None:
         started = time.perf_counter()
-        from_path, rest = split_path(path)
-        asked = canonical_path(rest)
-        if asked in _LIVE_PATHS and (connection.method in {"GET", "HEAD"} or asked == "/ping"):
-            content_type, live = _LIVE_PATHS[asked]
+        to = target(connection.method, path)
+        if to.path in _LIVE_PATHS and (connection.method in {"GET", "HEAD"} or to.path == "/ping"):
+            content_type, live = _LIVE_PATHS[to.path]
             await connection.answer(200, [content_type], live)
             return
-        found = route(connection.method, asked)
-        key = api_key(connection.headers) or _key_in_query(connection, found)
-        session = self.sessions.get(session_of(connection.headers, from_path, key))
-        entry = Entry(connection.method, path, time.time(), headers=connection.headers)
-        azure = is_azure(rest)
-        outcome, body = await _outcome(
-            connection, asked, found, key, session, path_model=deployment(rest), provider="azure" if azure else ""
-        )
-        if FAULT_HEADER in connection.headers and (found is None or found.operation != "generate"):
-            provider = "azure" if azure else _provider(connection, found)
-            outcome = with_asked_fault(outcome, session, connection.headers, provider, new_stamp())
+        found, headers = to.route, connection.headers
+        generates = found is not None and found.operation == "generate"
+        key = api_key(headers) or _key_in_query(connection, found)
+        session = self.sessions.get(session_of(headers, to.session, key))
+        entry = Entry(connection.method, path, time.time(), headers=headers)
+        outcome, body = await _outcome(connection, to, key, session)
+        if FAULT_HEADER in headers and not generates:
+            provider = to.provider or _provider(connection, found)
+            outcome = with_asked_fault(outcome, session, headers, provider, new_stamp())
         entry.dialect = _dialect_name(connection, found)
         outcome.note(entry, seen=len(body))
         entry.asked(body)
-        if found is not None and found.operation == "generate":
+        if generates:
             session.journal.add(entry)
         entry.duration_ms = (time.perf_counter() - started) * 1_000
         try:
             entry.outcome = "pending"
-            entry.outcome = await _send(connection, outcome)
+            entry.outcome = await connection.carry_out(outcome.status, outcome.headers, outcome.steps)
         finally:
             entry.duration_ms = (time.perf_counter() - started) * 1_000
             entry.bytes_sent = connection.bytes_sent
             if connection.first_byte_at:
                 entry.first_byte_ms = (connection.first_byte_at - started) * 1_000
-            if found is not None and found.operation == "generate":
+            if generates:
                 self.metrics.record(entry, _provider(connection, found))
             if self._log_calls:
                 _log(entry, session)
 
 
-async def _outcome(
-    connection: Connection,
-    path: str,
-    found: Route | None,
-    key: str | None,
-    session: Session,
-    *,
-    path_model: str | None,
-    provider: str,
-) -> tuple[Outcome, bytes]:
-    """What is answered at ``path``, and what the request had as its body; ``provider`` if the path says it."""
+async def _outcome(connection: Connection, to: Target, key: str | None, session: Session) -> tuple[Outcome, bytes]:
+    """What is answered, and what the request had as its body."""
+    found, path, provider = to.route, to.path, to.provider
     stamp = new_stamp()
     envelopes = envelope(provider or _provider(connection, found))
     room = MAX_UNKNOWN_BODY if found is None else MAX_BODIES.get(found.dialect, MAX_BODY)
@@ -234,7 +226,7 @@ async def _outcome(
             raise _unserved(connection.method, path, envelopes)
         if key is None and not found.keyless:
             raise envelopes.missing_key()
-        if path_model is not None and "api-version" not in dict(parse_qsl(connection.query)):
+        if to.model is not None and "api-version" not in dict(parse_qsl(connection.query)):
             raise envelopes.not_found(connection.method, path)
         if body and found.dialect.startswith("openai_") and not found.keyless and not provider:
             _check_content_type(connection.headers)
@@ -242,7 +234,7 @@ async def _outcome(
             bound, sent = _bound(connection, found), connection.headers
             try:
                 answered = generate(
-                    found.dialect, session, sent, body, stamp, bound=bound, path_model=path_model, provider=provider
+                    found.dialect, session, sent, body, stamp, bound=bound, path_model=to.model, provider=provider
                 )
             except Later as later:
                 answered = await _waited_for(later, connection)

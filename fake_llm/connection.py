@@ -22,6 +22,9 @@ MAX_CONTROL_BODY = 16 * 1024 * 1024
 CLOSED_WITHIN_S = 5.0
 TRANSPORT = "fake_llm.transport"
 """The key of the scope under which the server puts the connection's transport."""
+WHOLE = "fake_llm.whole"
+"""The key under which it puts what sends a whole response in one write where it can: to a scope, with status, headers
+and body."""
 
 HeaderList = list[tuple[bytes, bytes]]
 Found = TypeVar("Found")
@@ -107,7 +110,9 @@ class Connection:
                 self._left.cancel()
 
     async def _carry_out(self, status: int, headers: HeaderList, steps: Sequence[Step]) -> str:
-        due = asyncio.get_running_loop().time()
+        if len(steps) == 1 and isinstance(only := steps[0], Write) and self._sent_whole(status, headers, only.data):
+            return "sent"
+        due = time.monotonic()
         head: HeaderList | None = headers
         last = len(steps) - 1
         for place, step in enumerate(steps):
@@ -130,6 +135,17 @@ class Connection:
             if place != last and isinstance(steps[place + 1], Write | Close):
                 await asyncio.sleep(0)  # so that one write is not joined with the next
         return "sent"
+
+    def _sent_whole(self, status: int, headers: HeaderList, body: bytes) -> bool:
+        """Send all at once, if the server can."""
+        whole = self._scope.get(WHOLE)
+        if whole is None or self._scope[TRANSPORT].is_closing():
+            return False
+        self.first_byte_at = time.perf_counter()
+        if not whole(self._scope, status, headers, body):
+            return False
+        self.bytes_sent = len(body)
+        return True
 
     async def _write(self, data: bytes, *, more: bool) -> bool:
         """Send a part of the body; False where the client closed the connection before it was sent."""
@@ -154,7 +170,7 @@ class Connection:
         head += b"".join(b"%s: %s\r\n" % header for header in whole) + b"\r\n"
         if transport is None:  # a server that hides the connection: as late, and the head in one piece
             return await self._carry_out(status, headers, [Pause(seconds * len(head)), *steps])
-        due = asyncio.get_running_loop().time()
+        due = time.monotonic()
         parts: list[Step] = [Write(bytes((byte,))) for byte in head]
         paced = [step for part in parts for step in (part, Pause(seconds))]
         for place, step in enumerate([*paced, *steps]):
@@ -168,7 +184,7 @@ class Connection:
                     self.first_byte_at = self.first_byte_at or time.perf_counter()
                     self.bytes_sent += len(step.data)
         transport.close()
-        await self._client_stays_until(asyncio.get_running_loop().time() + CLOSED_WITHIN_S)
+        await self._client_stays_until(time.monotonic() + CLOSED_WITHIN_S)
         return "sent"
 
     async def unless_left(self, work: Coroutine[Any, Any, Found]) -> Found:
@@ -194,7 +210,8 @@ class Connection:
     async def _client_stays_until(self, due: float | None) -> bool:
         """Wait until ``due`` by the loop's clock, None: for ever; False as soon as the client closes the connection.
 
-        Waits are counted from one beginning, so that they do not add up their delays.
+        Waits are counted from one beginning, so that they do not add up their delays. ``due`` comes from the clock and
+        not from the loop, whose time stands still while it does something.
         """
         loop = asyncio.get_running_loop()
         left = self._watch()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain, repeat
 
-from fake_llm.model import Fault, Reply
+from fake_llm.model import Fault, Reply, value
 
 MALFORMED = b'{"id": "truncated", "object": "chat.completion", "choices": [{"index": 0, "mess'
 """What a malformed body is: JSON that stops."""
@@ -21,28 +20,28 @@ OF_THE_WIRE = frozenset({"hang", "malformed", "empty", "disconnect"})
 """Kinds that show nothing of any reply, so that none is used up for them."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Pause:
     """Send nothing for so many seconds; None: until the client leaves."""
 
     seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Write:
     """Send these bytes in one write."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class SlowHead:
     """Send the response's head a byte at a time, with so many seconds between bytes."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Close:
     """End the connection here, the response unfinished; ``reset``: by a TCP reset."""
 

@@ -18,7 +18,7 @@ def finish(reply: Reply, turn: Turn, input_tokens: int) -> Reply:
     A scripted finish reason and a scripted usage stand, whatever the text. A computed answer has no tokens.
     """
     if turn.computed:
-        return reply if reply.usage is not None else replace(reply, usage=Usage(input_tokens))
+        return reply if reply.usage is not None else reply.with_usage(Usage(input_tokens))
     if turn.thinking == "off" and reply.reasoning:
         reply = replace(reply, reasoning="")
     if reply.tool_calls and any(tool.custom for tool in turn.tools):
@@ -31,19 +31,22 @@ def finish(reply: Reply, turn: Turn, input_tokens: int) -> Reply:
     if reply.tool_calls and reply.finish == "stop" and not scripted_finish:
         reply = replace(reply, finish="tool_calls")
     if reply.usage is None:
-        thought = tokens.count(reply.reasoning)
+        thought = tokens.count(reply.reasoning) if reply.reasoning else 0
         written = thought + count_output(reply)
         if turn.max_tokens is not None:
             written = min(written, turn.max_tokens)
-        reply = replace(reply, usage=Usage(input_tokens, written, reasoning_tokens=thought))
+        reply = reply.with_usage(Usage(input_tokens, written, reasoning_tokens=thought))
     return reply
 
 
 def count_output(reply: Reply) -> int:
     """Tokens of the reply without its reasoning; at least one, as an empty reply still has its end token."""
-    total = tokens.count(reply.text) + tokens.count(reply.refusal or "")
-    total += sum(_call_tokens(call) for call in reply.tool_calls)
-    return max(total, 1)
+    total = tokens.count(reply.text)
+    if reply.refusal:
+        total += tokens.count(reply.refusal)
+    for call in reply.tool_calls:
+        total += _call_tokens(call)
+    return total or 1
 
 
 def stream_pieces(reply: Reply) -> Sequence[str]:

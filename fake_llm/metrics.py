@@ -26,10 +26,10 @@ _OPERATIONS = {
     "openai_moderations": "moderation",
 }
 _HELP = {
-    "gen_ai_client_token_usage": ("Tokens of calls, input and output.", TOKENS),
-    "gen_ai_server_request_duration_seconds": ("From a request to the end of its answer.", SECONDS),
-    "gen_ai_server_time_to_first_token_seconds": ("From a request to the first byte of its answer.", SECONDS),
-    "gen_ai_server_time_per_output_token_seconds": ("After the first, for each token of output.", SECONDS),
+    "gen_ai_client_token_usage": "Tokens of calls, input and output.",
+    "gen_ai_server_request_duration_seconds": "From a request to the end of its answer.",
+    "gen_ai_server_time_to_first_token_seconds": "From a request to the first byte of its answer.",
+    "gen_ai_server_time_per_output_token_seconds": "After the first, for each token of output.",
 }
 
 Labels = tuple[tuple[str, str], ...]
@@ -52,59 +52,81 @@ class Histogram:
         self.total += value
 
 
+class Series:
+    """The histograms of the calls that have the same labels. One that has counted nothing is not shown."""
+
+    def __init__(self, labels: Labels) -> None:
+        self.duration = Histogram(SECONDS)
+        self.first_token = Histogram(SECONDS)
+        self.each_token = Histogram(SECONDS)
+        self.input, self.output = Histogram(TOKENS), Histogram(TOKENS)
+        self.shown: tuple[tuple[str, Labels, Histogram], ...] = (
+            ("gen_ai_client_token_usage", (*labels, ("gen_ai_token_type", "input")), self.input),
+            ("gen_ai_client_token_usage", (*labels, ("gen_ai_token_type", "output")), self.output),
+            ("gen_ai_server_request_duration_seconds", labels, self.duration),
+            ("gen_ai_server_time_to_first_token_seconds", labels, self.first_token),
+            ("gen_ai_server_time_per_output_token_seconds", labels, self.each_token),
+        )
+
+
 class Metrics:
     """Of one server, all sessions together."""
 
     def __init__(self) -> None:
         self._models: set[str] = set()
-        self._found: dict[str, dict[Labels, Histogram]] = {name: {} for name in _HELP}
+        self._series: dict[tuple[str, str, str, str], Series] = {}
 
     def record(self, entry: Entry, provider: str) -> None:
         """Count a call that is over."""
-        labels = self._labels(entry, provider)
-        self._observe("gen_ai_server_request_duration_seconds", labels, entry.duration_ms / 1_000)
+        series = self._series_of(entry, provider)
+        series.duration.observe(entry.duration_ms / 1_000)
         reply = entry.reply
         if reply is None or entry.first_byte_ms is None:
             return
-        self._observe("gen_ai_server_time_to_first_token_seconds", labels, entry.first_byte_ms / 1_000)
+        series.first_token.observe(entry.first_byte_ms / 1_000)
         usage = reply.usage
         if usage is None:
             return
-        for kind, count in (("input", usage.input_tokens), ("output", usage.output_tokens)):
-            if count:
-                self._observe("gen_ai_client_token_usage", (*labels, ("gen_ai_token_type", kind)), count)
+        if usage.input_tokens:
+            series.input.observe(usage.input_tokens)
+        if usage.output_tokens:
+            series.output.observe(usage.output_tokens)
         if usage.output_tokens > 1:
             rest_s = (entry.duration_ms - entry.first_byte_ms) / 1_000
-            self._observe("gen_ai_server_time_per_output_token_seconds", labels, rest_s / (usage.output_tokens - 1))
+            series.each_token.observe(rest_s / (usage.output_tokens - 1))
 
     def text(self) -> bytes:
         """Everything, as Prometheus reads it."""
         lines: list[str] = []
-        for name, by_labels in self._found.items():
-            lines += [f"# HELP {name} {_HELP[name][0]}", f"# TYPE {name} histogram"]
-            for labels, histogram in by_labels.items():
-                lines += _lines(name, labels, histogram)
+        shown = [one for series in self._series.values() for one in series.shown]
+        for name, said in _HELP.items():
+            lines += [f"# HELP {name} {said}", f"# TYPE {name} histogram"]
+            for of, labels, histogram in shown:
+                if of == name and any(histogram.counts):
+                    lines += _lines(name, labels, histogram)
         return ("\n".join(lines) + "\n").encode()
 
-    def _labels(self, entry: Entry, provider: str) -> Labels:
+    def _series_of(self, entry: Entry, provider: str) -> Series:
         model = entry.turn.model[:MAX_NAME] if entry.turn is not None else ""
         if model not in self._models:
             model = model if len(self._models) < MAX_MODELS else "other"
             self._models.add(model)
-        labels = (
-            ("gen_ai_operation_name", _OPERATIONS.get(entry.dialect, "chat")),
-            ("gen_ai_provider_name", _PROVIDERS.get(provider, provider)),
-            ("gen_ai_request_model", model),
-        )
+        operation = _OPERATIONS.get(entry.dialect, "chat")
         error = str(entry.status) if entry.status >= 400 else "" if entry.outcome == "sent" else entry.outcome
-        return (*labels, ("error_type", error)) if error else labels
+        key = (operation, provider, model, error)
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = Series(_labels(*key))
+        return series
 
-    def _observe(self, name: str, labels: Labels, value: float) -> None:
-        by_labels = self._found[name]
-        histogram = by_labels.get(labels)
-        if histogram is None:
-            histogram = by_labels[labels] = Histogram(_HELP[name][1])
-        histogram.observe(value)
+
+def _labels(operation: str, provider: str, model: str, error: str) -> Labels:
+    labels = (
+        ("gen_ai_operation_name", operation),
+        ("gen_ai_provider_name", _PROVIDERS.get(provider, provider)),
+        ("gen_ai_request_model", model),
+    )
+    return (*labels, ("error_type", error)) if error else labels
 
 
 def _lines(name: str, labels: Labels, histogram: Histogram) -> Iterable[str]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from fake_llm.model import Breakpoint, Usage
+from fake_llm.model import Breakpoint, Usage, value
 
 MAX_ENTRIES = 2_000
 LONG_TTL_S = 3_600
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class CachedUsage(Usage):
     """A usage whose ``input_tokens`` are those that came neither from the cache nor went into it."""
 

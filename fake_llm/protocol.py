@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from fake_llm.connection import TRANSPORT
+from fake_llm.connection import TRANSPORT, WHOLE
+from fake_llm.eager import resumed
 
 MAX_HEAD = 64 * 1024
 MAX_FIELDS = 200
+
+
+_FRAMING = frozenset({b"connection", b"transfer-encoding"})
+_NO_NAME = bytes({*range(0x21), 0x7F, *b'()<>@,;:\\"[]={}'})
+_NO_VALUE = bytes({*range(0x20), 0x7F} - {0x09})
 
 
 class HeadTooLarge(Exception):
@@ -17,9 +25,15 @@ class HeadTooLarge(Exception):
 
 
 class Protocol(HttpToolsProtocol):
-    """Refuses a head that is too large with 431, also one that never ends."""
+    """Refuses a head that is too large with 431, also one that never ends.
+
+    A request whose body came with its head is served as far as that goes without waiting, before there is a task; an
+    application allows it by a method ``is_eager``. What it answers as a whole may leave in one write.
+    """
 
     _head = 0
+    _reading = False
+    _held: tuple[RequestResponseCycle, Any] | None = None
     _in_body = False
     _completed = False
     _refused = False
@@ -29,7 +43,15 @@ class Protocol(HttpToolsProtocol):
         if self._refused:
             return
         self._completed = False
-        super().data_received(data)
+        self._reading = True
+        try:
+            super().data_received(data)
+        finally:
+            self._reading = False
+        if self._held is not None:
+            held, self._held = self._held, None
+            if not self._refused:
+                super()._start_asgi_task(*held)
         self._head = 0 if self._in_body or self._completed else self._head + len(data)
         if self._head > MAX_HEAD and not self.transport.is_closing():
             self.send_400_response("")
@@ -41,18 +63,61 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Serve the request, if its head is not too large."""
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        size = len(self.url)
+        for name, value in self.headers:
+            size += len(name) + len(value)
         if size > MAX_HEAD or len(self.headers) > MAX_FIELDS:
             self._head = MAX_HEAD + 1
             raise HeadTooLarge
         self._in_body = True
         super().on_headers_complete()
+        self.scope[WHOLE] = self._answer_whole  # type: ignore[literal-required]
 
     def on_message_complete(self) -> None:
         """What follows is another head."""
         self._in_body = False
         self._completed = True
         super().on_message_complete()
+        if self._held is not None:
+            (cycle, app), self._held = self._held, None
+            rest = resumed(cycle.run_asgi(app))
+            if rest is not None:
+                task = self.loop.create_task(rest)
+                task.add_done_callback(self.tasks.discard)
+                self.tasks.add(task)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._reading and cycle is self.cycle and getattr(app, "is_eager", _never)(cycle.scope):
+            self._held = (cycle, app)
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _answer_whole(self, scope: Any, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Send a whole response in one write; False: it is none of those that can be sent so, and nothing was sent."""
+        cycle = self.cycle
+        if cycle.scope is not scope or cycle.response_started or cycle.disconnected:
+            return False
+        if not cycle.keep_alive or self.flow.write_paused or cycle.scope["method"] == "HEAD":
+            return False
+        names = [name for name, _ in headers]
+        if not body or status < 200 or status in (204, 304) or not _FRAMING.isdisjoint(names):
+            return False
+        if _has_any(_NO_NAME, names) or _has_any(_NO_VALUE, [value for _, value in headers]):
+            return False
+        parts = [STATUS_LINE[status]]
+        for name, value in (*cycle.default_headers, *headers):
+            parts += (name, b": ", value, b"\r\n")
+        if b"content-length" not in names:
+            parts += (b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(body), body, b"\r\n0\r\n\r\n")
+        elif (b"content-length", b"%d" % len(body)) in headers:
+            parts += (b"\r\n", body)
+        else:
+            return False
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(b"".join(parts))
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
     def send_400_response(self, msg: str) -> None:
         """Say whether it was malformed or too large."""
@@ -67,3 +132,12 @@ class Protocol(HttpToolsProtocol):
             f"content-length: {len(words)}\r\nconnection: close\r\n\r\n{words}".encode("ascii")
         )
         self.transport.close()
+
+
+def _has_any(unwanted: bytes, texts: Sequence[bytes]) -> bool:
+    joined = b"".join(texts)
+    return len(joined.translate(None, unwanted)) != len(joined)
+
+
+def _never(_: object) -> bool:
+    return False

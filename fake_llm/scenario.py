@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from typing import TYPE_CHECKING, Literal
 
 from fake_llm.asked import Asked
@@ -54,6 +54,9 @@ class JsonMatch:
         return found is not MISSING and bool(found == self.value) and type(found) is type(self.value)
 
 
+Test = Callable[[Turn, Mapping[str, str]], bool]
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """Which requests a scenario answers: those that pass every test that is set.
@@ -74,32 +77,48 @@ class Match:
     conversation: TextMatch | None = None
     attachments: int | bool | None = None
     states: tuple[str, ...] = ()
+    _set: tuple[tuple[str, Test], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_set", tuple(self._tests()))
 
     def mismatch(self, turn: Turn, headers: Mapping[str, str]) -> str | None:
         """The name of the first test that fails, or None where all pass. Costs what is set, cheap tests first."""
         if turn.computed and turn.dialect not in self.dialects:
             return "dialect"
-        if self.user is not None and not self.user(turn.user):
-            return "user"
-        if self.model is not None and not fnmatchcase(turn.model, self.model):
-            return "model"
-        if self.turn is not None and turn.number != self.turn:
-            return "turn"
-        return self._rarer_mismatch(turn, headers)
+        for name, passes in self._set:
+            if not passes(turn, headers):
+                return name
+        return None
 
-    def _rarer_mismatch(self, turn: Turn, headers: Mapping[str, str]) -> str | None:
-        tests = (
-            ("dialect", not self.dialects or turn.dialect in self.dialects),
-            ("stream", self.stream in (None, turn.stream)),
-            ("system", self.system is None or self.system(turn.system)),
-            ("tools", not self.tools or {tool.name for tool in turn.tools}.issuperset(self.tools)),
-            ("tool_result", self.tool_result is None or any(self.tool_result(r.text) for r in turn.tool_results)),
-            ("header", all(name in headers and test(headers[name]) for name, test in self.headers.items())),
-            ("json", all(test(turn.raw) for test in self.json)),
-            ("conversation", self.conversation is None or self.conversation(turn.conversation)),
-            ("attachments", self.has_attachments_of(turn)),
-        )
-        return next((name for name, passed in tests if not passed), None)
+    def _tests(self) -> Iterator[tuple[str, Test]]:
+        """The tests that are set, in the order in which they are made."""
+        if (user := self.user) is not None:
+            yield "user", lambda turn, _: user(turn.user)
+        if self.model is not None:
+            model = re.compile(translate(self.model))
+            yield "model", lambda turn, _: model.match(turn.model) is not None
+        if self.turn is not None:
+            yield "turn", lambda turn, _: turn.number == self.turn
+        if self.dialects:
+            yield "dialect", lambda turn, _: turn.dialect in self.dialects
+        if self.stream is not None:
+            yield "stream", lambda turn, _: turn.stream == self.stream
+        if (system := self.system) is not None:
+            yield "system", lambda turn, _: system(turn.system)
+        if self.tools:
+            yield "tools", lambda turn, _: {tool.name for tool in turn.tools}.issuperset(self.tools)
+        if (tool_result := self.tool_result) is not None:
+            yield "tool_result", lambda turn, _: any(tool_result(result.text) for result in turn.tool_results)
+        if self.headers:
+            wanted = self.headers.items()
+            yield "header", lambda _, headers: all(name in headers and test(headers[name]) for name, test in wanted)
+        if self.json:
+            yield "json", lambda turn, _: all(test(turn.raw) for test in self.json)
+        if (conversation := self.conversation) is not None:
+            yield "conversation", lambda turn, _: conversation(turn.conversation)
+        if self.attachments is not None:
+            yield "attachments", lambda turn, _: self.has_attachments_of(turn)
 
     def has_attachments_of(self, turn: Turn) -> bool:
         """Whether the conversation has as many images, sounds and files as are asked for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
@@ -14,7 +14,7 @@ from fake_llm.asked import AnswerFault, Asked
 from fake_llm.fault_turns import FAULT_HEADER, FaultTurns
 from fake_llm.journal import Journal
 from fake_llm.kept import Kept
-from fake_llm.model import Fault, Latency, Reply, Turn
+from fake_llm.model import Fault, Latency, Reply, Turn, value
 from fake_llm.rate_limits import Limiter
 from fake_llm.scenario import Answer, Asking, Scenario, ScenarioFailed
 
@@ -50,7 +50,7 @@ class ScenarioState:
 SILENT = Reply()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Selected:
     """What a session chose for a turn. ``name`` None: no scenario matched.
 

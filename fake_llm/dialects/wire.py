@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 from json.encoder import encode_basestring_ascii
+from typing import TypeVar
 
 from fake_llm.model import Json, ToolCall
 
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
+T = TypeVar("T")
+
+_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False)
 
 END_OF_CHAT = b"data: [DONE]\n\n"
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
@@ -16,17 +20,37 @@ EVENT_STREAM = b"text/event-stream; charset=utf-8"
 
 def to_json(value: Json) -> str:
     """Compact JSON; in ASCII, so that no separator of lines is ever inside an event."""
-    return _encode(value)
+    return "".join(_encode(value, 0))
 
 
 def to_bytes(value: Json) -> bytes:
     """Compact JSON as a body."""
-    return _encode(value).encode("ascii")
+    return "".join(_encode(value, 0)).encode("ascii")
 
 
-def quoted(text: str) -> str:
-    """``text`` as a JSON string."""
-    return encode_basestring_ascii(text)
+quoted = encode_basestring_ascii
+"""A text as a JSON string."""
+
+
+def interleaved(by_choice: Sequence[Sequence[T]]) -> Sequence[T]:
+    """The chunks of several choices as they come, the first of each before the second of any."""
+    if len(by_choice) == 1:
+        return by_choice[0]
+    return [chunk for step in zip_longest(*by_choice) for chunk in step if chunk is not None]
+
+
+def _made() -> Callable[[Json, int], Iterable[str]]:
+    """What turns a value into pieces of JSON: made once, in C if there is that; encoders make one at each call."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return lambda value, _: _encoder.iterencode(value)
+    found: Callable[[Json, int], Iterable[str]] = make(
+        None, _encoder.default, encode_basestring_ascii, None, ":", ",", False, False, True
+    )
+    return found
+
+
+_encode = _made()
 
 
 def data(text: str) -> bytes:

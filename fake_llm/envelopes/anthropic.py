@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from fake_llm.envelopes import HeaderList
 from fake_llm.envelopes.retry import retry_after_s, retry_headers
@@ -109,11 +110,18 @@ def _reason(error: Unread) -> str:
 
 
 def _headers(stamp: Stamp, *, exhausted: bool, wait_s: float) -> HeaderList:
-    reset = datetime.fromtimestamp(stamp.created + wait_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
-    found: HeaderList = [
+    return [
         (b"request-id", b"req_" + stamp.id.encode()),
         (b"anthropic-organization-id", b"00000000-0000-4000-8000-000000000000"),
+        *_limits(stamp.created + wait_s, exhausted=exhausted),
     ]
+
+
+@lru_cache(maxsize=16)
+def _limits(full_at: float, *, exhausted: bool) -> HeaderList:
+    """How the limits stand that are ``full_at`` some second, which many answers share."""
+    reset = datetime.fromtimestamp(full_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+    found: HeaderList = []
     for name, limit in _LIMITS.items():
         left = 0 if exhausted and name == "requests" else limit - 1
         found.append((f"anthropic-ratelimit-{name}-limit".encode(), b"%d" % limit))

@@ -31,7 +31,7 @@ def serve_backend(tmp_path: Path) -> Serve:
         port, log = _free_port(), tmp_path / "backend.log"
         process = _started(port, environ, log)
         try:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
 
                 async def ready() -> None:
                     (await client.get("/health/ready")).raise_for_status()

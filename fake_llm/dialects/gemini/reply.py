@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 
 from fake_llm.dialects.gemini.candidate import Candidate
 from fake_llm.dialects.gemini.request import parse
 from fake_llm.dialects.gemini.safety import BLOCK_REASONS, ratings, wants_ratings
 from fake_llm.dialects.gemini.usage import Counts, details
 from fake_llm.dialects.google.fields import get, message
-from fake_llm.dialects.wire import data, to_bytes, to_json
+from fake_llm.dialects.wire import data, interleaved, to_bytes, to_json
 from fake_llm.envelopes import gemini as envelope
 from fake_llm.model import Json, ProtocolError, Reply, Stamp, Turn
 from fake_llm.tokens import count_input
@@ -35,8 +34,7 @@ def stream(turn: Turn, replies: Sequence[Reply], stamp: Stamp) -> list[bytes]:
     if replies[0].refusal is not None:
         return [data(to_json(_blocked(turn, replies[0], counts, stamp)))]
     tail = to_json(_origin(turn, stamp))[1:]
-    by_candidate = [Candidate(turn, reply, index).chunks() for index, reply in enumerate(replies)]
-    chunks = [chunk for step in zip_longest(*by_candidate) for chunk in step if chunk is not None]
+    chunks = interleaved([list(Candidate(turn, reply, index).chunks()) for index, reply in enumerate(replies)])
     shown_thoughts = any(chunk.thought for chunk in chunks)
     said, thoughts = 0, 0 if shown_thoughts else counts.thoughts
     events: list[bytes] = []

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from fake_llm.dialects.openai.refusals import invalid, wrong_type
-from fake_llm.model import Json, OutputFormat, Usage
+from fake_llm.model import PLAIN_TEXT, Json, OutputFormat, Usage
 
 
 def guided_output(body: Mapping[str, Json]) -> OutputFormat:
@@ -27,7 +27,7 @@ def guided_output(body: Mapping[str, Json]) -> OutputFormat:
             return _of_schema(structured["json"], "structured_outputs.json")
     if body.get("guided_json") is not None:
         return _of_schema(body["guided_json"], "guided_json")
-    return OutputFormat()
+    return PLAIN_TEXT
 
 
 def wants_running_usage(body: Mapping[str, Json]) -> bool:

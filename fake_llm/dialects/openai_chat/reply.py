@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import takewhile, zip_longest
+from itertools import takewhile
 
 from fake_llm.dialects.openai.citations import cited, url_citation
 from fake_llm.dialects.openai.logprobs import token_logprobs
 from fake_llm.dialects.openai.parameters import served_by
 from fake_llm.dialects.openai_chat.checks import predicted
 from fake_llm.dialects.openai_chat.compatible import running_usage, wants_running_usage
-from fake_llm.dialects.wire import END_OF_CHAT, data, quoted, to_json
+from fake_llm.dialects.wire import END_OF_CHAT, interleaved, quoted, to_json
 from fake_llm.finish import cut_text, stream_pieces
 from fake_llm.model import Json, Reply, Stamp, ToolCall, Turn, Usage
 
@@ -38,22 +38,19 @@ def render(turn: Turn, replies: Sequence[Reply], stamp: Stamp) -> bytes:
 def stream(turn: Turn, replies: Sequence[Reply], stamp: Stamp) -> list[bytes]:
     """The chunks, those of several choices interleaved; the usage chunk if asked for; ``[DONE]``."""
     head = (
-        f'{{"id":"chatcmpl-{stamp.id}","object":"chat.completion.chunk","created":{stamp.created},'
+        f'data: {{"id":"chatcmpl-{stamp.id}","object":"chat.completion.chunk","created":{stamp.created},'
         f'"model":{quoted(turn.model)},"service_tier":"{served_by(turn.raw.get("service_tier"))}",'
         f'"system_fingerprint":"{FINGERPRINT}","choices":['
     )
-    tail = '],"usage":null}' if turn.include_usage else "]}"
-    by_choice = [_deltas(turn, reply, index, stamp) for index, reply in enumerate(replies)]
-    choices = [choice for step in zip_longest(*by_choice) for choice in step if choice is not None]
-    if turn.include_usage and wants_running_usage(turn.raw):
-        usages = running_usage(_total(replies), len(choices))
-        events = [
-            data(f'{head}{choice}],"usage":{_tokens(usage)}}}') for choice, usage in zip(choices, usages, strict=True)
-        ]
-    else:
-        events = [data(f"{head}{choice}{tail}") for choice in choices]
+    runs = turn.include_usage and wants_running_usage(turn.raw)
+    tail = "" if runs else '],"usage":null}\n\n' if turn.include_usage else "]}\n\n"
+    chunks = interleaved([_chunks(turn, reply, index, stamp, (head, tail)) for index, reply in enumerate(replies)])
+    if runs:
+        usages = running_usage(_total(replies), len(chunks))
+        chunks = [f'{chunk}],"usage":{_tokens(usage)}}}\n\n' for chunk, usage in zip(chunks, usages, strict=True)]
+    events = [chunk.encode("ascii") for chunk in chunks]
     if turn.include_usage:
-        events.append(data(f'{head}],"usage":{_usage(turn, replies)}}}'))
+        events.append(f'{head}],"usage":{_usage(turn, replies)}}}\n\n'.encode("ascii"))
     events.append(END_OF_CHAT)
     return events
 
@@ -93,28 +90,38 @@ def _call_id(call: ToolCall, index: int, place: int, stamp: Stamp) -> str:
     return call.id or f"call_{stamp.id[:20]}{index:02x}{place:02x}"
 
 
-def _deltas(turn: Turn, reply: Reply, index: int, stamp: Stamp) -> Iterator[str]:
-    """The ``choices`` members of one choice's chunks, as JSON."""
-
-    def delta(inner: str, logprobs: str = "null", finish: str = "null") -> str:
-        return f'{{"index":{index},"delta":{inner},"logprobs":{logprobs},"finish_reason":{finish}}}'
-
+def _chunks(turn: Turn, reply: Reply, index: int, stamp: Stamp, around: tuple[str, str]) -> list[str]:
+    """The chunks of one choice; ``around``: what stands in each before and after the choice."""
+    head, tail = around
+    begin, end = f'{head}{{"index":{index},"delta":', f',"logprobs":null,"finish_reason":null}}{tail}'
     silent = reply.refusal is not None or (reply.tool_calls and not reply.text)
     content = "null" if silent else '""'
-    yield delta(f'{{"role":"assistant","content":{content},"refusal":null}}')
+    found = [f'{begin}{{"role":"assistant","content":{content},"refusal":null}}{end}']
     if _shows_reasoning(turn, reply):
-        for piece in cut_text(reply.reasoning, reply.chunk_size):
-            yield delta(f'{{"reasoning_content":{quoted(piece)}}}')
-    key = "content" if reply.refusal is None else "refusal"
-    for piece in stream_pieces(reply):
-        shown = to_json(_logprob_list(turn, reply, [piece])) if turn.top_logprobs is not None else "null"
-        yield delta(f'{{"{key}":{quoted(piece)}}}', shown)
+        thoughts = cut_text(reply.reasoning, reply.chunk_size)
+        found += [f'{begin}{{"reasoning_content":{quoted(piece)}}}{end}' for piece in thoughts]
+    found += _words(turn, reply, begin, tail)
     if reply.citations and (noted := _annotations(reply)):
-        yield delta(f'{{"annotations":{to_json(noted)}}}')
+        found.append(f'{begin}{{"annotations":{to_json(noted)}}}{end}')
     for place, call in enumerate(reply.tool_calls):
-        for inner in _call_deltas(turn, reply, call, _call_id(call, index, place, stamp), place):
-            yield delta(inner)
-    yield delta("{}", finish=quoted(_finish(turn, reply)))
+        calls = _call_deltas(turn, reply, call, _call_id(call, index, place, stamp), place)
+        found += [f"{begin}{inner}{end}" for inner in calls]
+    found.append(f'{begin}{{}},"logprobs":null,"finish_reason":{quoted(_finish(turn, reply))}}}{tail}')
+    return found
+
+
+def _words(turn: Turn, reply: Reply, begin: str, tail: str) -> list[str]:
+    """The chunks of the text: the innermost loop of a stream."""
+    begin += '{"content":' if reply.refusal is None else '{"refusal":'
+    pieces = stream_pieces(reply)
+    if turn.top_logprobs is None:
+        end = f'}},"logprobs":null,"finish_reason":null}}{tail}'
+        return [f"{begin}{quoted(piece)}{end}" for piece in pieces]
+    shown = [to_json(_logprob_list(turn, reply, [piece])) for piece in pieces]
+    return [
+        f'{begin}{quoted(piece)}}},"logprobs":{likely},"finish_reason":null}}{tail}'
+        for piece, likely in zip(pieces, shown, strict=True)
+    ]
 
 
 def _call_deltas(turn: Turn, reply: Reply, call: ToolCall, call_id: str, place: int) -> Iterator[str]:
@@ -173,6 +180,8 @@ def _logprob_list(turn: Turn, reply: Reply, pieces: Sequence[str]) -> dict[str, 
 def _total(replies: Sequence[Reply]) -> Usage:
     """Several choices share one prompt."""
     used = [reply.usage or Usage() for reply in replies]
+    if len(used) == 1:
+        return used[0]
     return Usage(
         used[0].input_tokens,
         sum(usage.output_tokens for usage in used),

@@ -20,6 +20,7 @@ from fake_llm.dialects.openai_chat.contents import contents
 from fake_llm.dialects.openai_chat.tools import tool_choice_of, tools_of
 from fake_llm.dialects.openai_inputs import model_of
 from fake_llm.model import (
+    PLAIN_TEXT,
     Json,
     Message,
     OutputFormat,
@@ -80,13 +81,14 @@ def _messages(body: Mapping[str, Json]) -> tuple[Message, ...]:
             "messages",
             "empty_array",
         )
-    messages = tuple(_message(message, f"messages[{place}]") for place, message in enumerate(written))
-    _check_tool_results(messages)
+    messages = tuple([_message(message, f"messages[{place}]") for place, message in enumerate(written)])
+    if any(message.tool_calls or message.tool_results for message in messages):
+        _check_tool_results(messages)
     return messages
 
 
 def _message(written: Json, param: str) -> Message:
-    if not isinstance(written, Mapping):
+    if not isinstance(written, dict):
         wrong_type(param, "object", written)
     role = written.get("role")
     if role is None:
@@ -182,7 +184,7 @@ def _output(body: Mapping[str, Json]) -> OutputFormat:
         if kind is None:
             missing("response_format.type")
         wrong_value("response_format.type", kind, ("json_object", "json_schema", "text"))
-    return OutputFormat()
+    return PLAIN_TEXT
 
 
 def _json_schema(written: Json) -> Json:

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from fake_llm.dialects.openai.parts import below, required_text
 from fake_llm.dialects.openai.refusals import function_name, invalid, missing, wrong_type, wrong_value
 from fake_llm.dialects.openai.strict import problem
-from fake_llm.model import Json, Tool, ToolChoice
+from fake_llm.model import FREE_CHOICE, Json, Tool, ToolChoice
 
 
 def tools_of(body: Mapping[str, Json]) -> tuple[Tool, ...]:
     """The tools offered, the legacy ``functions`` among them."""
-    tools = [_tool(tool, f"tools[{place}]") for place, tool in enumerate(body.get("tools") or ())]
-    for place, function in enumerate(body.get("functions") or ()):
-        tools.append(_function(function, f"functions[{place}]"))
+    offered, functions = body.get("tools"), body.get("functions")
+    if not offered and not functions:
+        return ()
+    tools = [_tool(tool, f"tools[{place}]") for place, tool in enumerate(offered or ())]
+    tools += [_function(function, f"functions[{place}]") for place, function in enumerate(functions or ())]
     return tuple(tools)
 
 
@@ -80,7 +82,7 @@ def tool_choice_of(body: Mapping[str, Json], tools: tuple[Tool, ...]) -> ToolCho
         if isinstance(choice, Mapping):
             choice = {"type": "function", "function": choice}
     if choice is None:
-        return ToolChoice()
+        return FREE_CHOICE
     if not tools:
         invalid("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
     if choice in ("auto", "none", "required"):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
 
 from fake_llm.dialects.openai.logprobs import token_logprobs
-from fake_llm.dialects.wire import END_OF_CHAT, data, quoted, to_json
+from fake_llm.dialects.wire import END_OF_CHAT, data, interleaved, quoted, to_json
 from fake_llm.finish import stream_pieces
 from fake_llm.model import Json, Reply, Stamp, Turn, Usage
 from fake_llm.tokens import pieces
@@ -26,8 +25,8 @@ def stream(turn: Turn, replies: Sequence[Reply], stamp: Stamp) -> list[bytes]:
     """The chunks, those of several choices interleaved; the usage chunk if asked for; ``[DONE]``."""
     head = _head(turn, stamp)
     tail = '],"usage":null}' if turn.include_usage else "]}"
-    by_choice = [_parts(turn, reply, index) for index, reply in enumerate(replies)]
-    events = [data(f"{head}{part}{tail}") for step in zip_longest(*by_choice) for part in step if part is not None]
+    parts = interleaved([list(_parts(turn, reply, index)) for index, reply in enumerate(replies)])
+    events = [data(f"{head}{part}{tail}") for part in parts]
     if turn.include_usage:
         events.append(data(f'{head}],"usage":{_usage(turn, replies)}}}'))
     events.append(END_OF_CHAT)

@@ -64,8 +64,8 @@ def exchange(
     assert where.hostname
     assert where.port
     with socket.create_connection((where.hostname, where.port), timeout=within_s) as connection:
+        began = time.perf_counter()  # before the server can have begun to count its delays
         connection.sendall(f"{head}\r\n".encode() + data)
-        began = time.perf_counter()
         try:
             while piece := connection.recv(65_536):
                 pieces.append((time.perf_counter() - began, piece))

@@ -312,7 +312,7 @@ def test_an_error_has_its_class_its_type_and_its_headers(
 )  # fmt: skip
 def test_a_version_that_never_was_is_refused(session: Session, version: str | None, message: str) -> None:
     headers = {"x-api-key": session.api_key, **({"anthropic-version": version} if version else {})}
-    found = httpx.post(f"{session.url}/v1/messages", json=ASK, headers=headers)
+    found = httpx.post(f"{session.url}/v1/messages", json=ASK, headers=headers, timeout=30)
     assert (found.status_code, found.json()["error"]["message"]) == (400, message)
 
 

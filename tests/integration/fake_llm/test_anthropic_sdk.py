@@ -169,10 +169,10 @@ def test_models_are_anthropics(claude: anthropic.Anthropic) -> None:
 
 def test_the_old_key_header_is_taken_and_none_is_refused(session: Session) -> None:
     headers = {"anthropic-version": "2023-06-01", "x-api-key": session.api_key}
-    found = httpx.post(f"{session.url}/v1/messages", json=ASK, headers=headers)
+    found = httpx.post(f"{session.url}/v1/messages", json=ASK, headers=headers, timeout=30)
     assert found.status_code == 200
     del headers["x-api-key"]
-    refused = httpx.post(f"{session.url}/v1/messages", json=ASK, headers=headers)
+    refused = httpx.post(f"{session.url}/v1/messages", json=ASK, headers=headers, timeout=30)
     assert refused.status_code == 401
     assert refused.json()["error"]["type"] == "authentication_error"
     assert refused.headers["request-id"] == refused.json()["request_id"]
@@ -180,7 +180,7 @@ def test_the_old_key_header_is_taken_and_none_is_refused(session: Session) -> No
 
 def test_every_stream_event_is_named(session: Session) -> None:
     headers = {"anthropic-version": "2026-10-21", "authorization": f"Bearer {session.api_key}"}
-    raw = httpx.post(f"{session.url}/v1/messages", json={**ASK, "stream": True}, headers=headers)
+    raw = httpx.post(f"{session.url}/v1/messages", json={**ASK, "stream": True}, headers=headers, timeout=30)
     assert raw.headers["content-type"].startswith("text/event-stream")
     for block in raw.text.strip().split("\n\n"):
         name, data = block.split("\n")

@@ -62,7 +62,7 @@ def test_the_header_is_counted_for_each_id_in_each_session(session: Session, dia
 
     def status(fault: str, key: str) -> int:
         headers = headers_of(key, x_fake_llm_fault=fault)
-        return httpx.post(session.url + path, json=body, headers=headers, trust_env=False).status_code
+        return httpx.post(session.url + path, json=body, headers=headers, trust_env=False, timeout=30).status_code
 
     own, other = session.api_key, session.api_key + "-b"
     assert [status("id=x;status=503;times=2", own) for _ in range(3)] == [503, 503, 200]
@@ -93,7 +93,7 @@ def test_a_malformed_header_is_a_400_that_says_why(session: Session, dialect: st
 def test_a_header_reaches_paths_that_no_model_answers(session: Session) -> None:
     def models(fault: str) -> httpx.Response:
         headers = {"authorization": f"Bearer {session.api_key}", "x-fake-llm-fault": fault}
-        return httpx.get(f"{session.url}/v1/models", headers=headers, trust_env=False)
+        return httpx.get(f"{session.url}/v1/models", headers=headers, trust_env=False, timeout=30)
 
     assert [models("id=m;status=429;times=1").status_code for _ in range(2)] == [429, 200]
     with pytest.raises(httpx.RemoteProtocolError):
@@ -215,12 +215,7 @@ def test_a_slow_reply_begins_late_and_goes_on_slowly(session: Session) -> None:
 def test_a_truncated_body_is_whole_as_http_and_no_json(session: Session, dialect: str) -> None:
     fail(session, "truncated")
     path, body = BODIES[dialect]
-    found = httpx.post(
-        session.url + path,
-        json=body,
-        headers=headers_of(session.api_key),
-        trust_env=False,
-    )
+    found = httpx.post(session.url + path, json=body, headers=headers_of(session.api_key), trust_env=False, timeout=30)
     assert int(found.headers["content-length"]) == len(found.content) > 20
     with pytest.raises(json.JSONDecodeError):
         found.json()
@@ -264,7 +259,7 @@ def test_a_page_with_a_200_breaks_in_the_clients_hands(session: Session, chat: o
 def events(session: Session, dialect: str) -> list[str]:
     path, body = request_of(dialect, stream=True)
     headers = headers_of(session.api_key)
-    with httpx.stream("POST", session.url + path, json=body, headers=headers, trust_env=False) as answer:
+    with httpx.stream("POST", session.url + path, json=body, headers=headers, trust_env=False, timeout=30) as answer:
         text = answer.read().decode()
     return [event for event in text.replace("\r\n", "\n").split("\n\n") if event]
 
@@ -405,7 +400,7 @@ def test_nothing_of_a_fault_is_left_for_the_clients_next_request(
     path, body = BODIES["openai_chat"]
     headers = {"authorization": f"Bearer {session.api_key}"}
     session.call("PUT", "/fault", json={"fault": {"kind": kind, **more}, "times": 1})
-    with httpx.Client(base_url=session.url, headers=headers, trust_env=False) as client:
+    with httpx.Client(base_url=session.url, headers=headers, trust_env=False, timeout=30) as client:
         try:
             client.post(path, json=body)
         except httpx.TransportError:

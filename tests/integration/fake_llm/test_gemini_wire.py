@@ -130,7 +130,7 @@ def test_the_key_may_be_in_the_url(session: Session, version: str) -> None:
     session.add({"reply": "mine"})
     found = raw(session, f"{version}/models/{MODEL}:generateContent?key={session.api_key}", headers={})
     assert found.json()["candidates"][0]["content"]["parts"] == [{"text": "mine"}]
-    listed = httpx.get(f"{session.url}{version}/models?key={session.api_key}", trust_env=False).json()
+    listed = httpx.get(f"{session.url}{version}/models?key={session.api_key}", trust_env=False, timeout=30).json()
     assert listed["models"][0]["name"].startswith("models/")
     assert session.api_key not in json.dumps(session.journal())
 
@@ -138,7 +138,7 @@ def test_the_key_may_be_in_the_url(session: Session, version: str) -> None:
 def test_a_request_without_a_key_is_refused_as_google_does(session: Session) -> None:
     found = raw(session, f"/v1/models/{MODEL}:generateContent", headers={})
     assert (found.status_code, found.json()["error"]["status"]) == (403, "PERMISSION_DENIED")
-    other = httpx.post(f"{session.url}/v1/chat/completions?key=x", json={}, trust_env=False)
+    other = httpx.post(f"{session.url}/v1/chat/completions?key=x", json={}, trust_env=False, timeout=30)
     assert other.status_code == 401
 
 

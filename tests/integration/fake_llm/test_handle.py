@@ -34,7 +34,7 @@ def ask(llm: FakeLLM, user: str = "hello", *, dialect: str = "openai_chat", mode
     sent: dict[str, Any] = {**body, "model": model, "messages": [{"role": "user", "content": user}]}
     config = llm.config("anthropic")
     return httpx.post(
-        config.base_url + path, json=sent, headers=headers_of(config.api_key), trust_env=False
+        config.base_url + path, json=sent, headers=headers_of(config.api_key), trust_env=False, timeout=30
     ).status_code
 
 

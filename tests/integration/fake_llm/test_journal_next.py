@@ -112,9 +112,11 @@ def test_keys_are_neither_in_the_journal_nor_in_the_log(tmp_path: Path, path: st
     server = FakeServer(log=tmp_path / "log")
     try:
         named = {**headers, "x-fake-llm-session": "t", "content-type": "application/json"}
-        httpx.post(server.url + path, headers=named, content=json.dumps({**body, "extra": [tool]}), trust_env=False)
-        seen = httpx.get(f"{server.url}/_fake/sessions/t/journal", trust_env=False).text
-        seen += httpx.get(f"{server.url}/_fake/sessions/default/journal", trust_env=False).text
+        httpx.post(
+            server.url + path, headers=named, content=json.dumps({**body, "extra": [tool]}), trust_env=False, timeout=30
+        )
+        seen = httpx.get(f"{server.url}/_fake/sessions/t/journal", trust_env=False, timeout=30).text
+        seen += httpx.get(f"{server.url}/_fake/sessions/default/journal", trust_env=False, timeout=30).text
         assert "nothing" in path or '"outcome":"sent"' in seen
     finally:
         server.stop()
@@ -125,5 +127,5 @@ def test_keys_are_neither_in_the_journal_nor_in_the_log(tmp_path: Path, path: st
 
 def test_an_idempotency_key_is_no_secret(session: Session) -> None:
     path, body = BODIES["openai_chat"]
-    httpx.post(session.url + path, json=body, headers=headers_of(session.api_key, idempotency_key="i-1"))
+    httpx.post(session.url + path, json=body, headers=headers_of(session.api_key, idempotency_key="i-1"), timeout=30)
     assert session.journal()[0]["headers"]["idempotency-key"] == "i-1"

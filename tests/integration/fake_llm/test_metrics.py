@@ -29,7 +29,7 @@ def own(tmp_path: Path) -> Iterator[FakeServer]:
 
 
 def scraped(server: FakeServer) -> Samples:
-    answer = httpx.get(f"{server.url}/metrics", trust_env=False)
+    answer = httpx.get(f"{server.url}/metrics", trust_env=False, timeout=30)
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     found: Samples = {}
     for line in answer.text.splitlines():
@@ -60,7 +60,7 @@ def test_calls_are_counted_by_operation_provider_model_and_error(own: FakeServer
     for dialect in ("openai_chat", "anthropic", "gemini"):
         ask(own, dialect)
     fault = {"fault": {"kind": "status", "status": 429}}
-    httpx.put(f"{own.url}/_fake/sessions/s/fault", json=fault, trust_env=False)
+    httpx.put(f"{own.url}/_fake/sessions/s/fault", json=fault, trust_env=False, timeout=30)
     ask(own, "openai_chat", 'say "m\\1"')
     found = until_counted(own, 4)
     keys = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "error_type")
@@ -71,7 +71,7 @@ def test_calls_are_counted_by_operation_provider_model_and_error(own: FakeServer
         ("generate_content", "gcp.gemini", "m", None),
         ("chat", "openai", 'say \\"m\\\\1\\"', "429"),
     ]
-    (used,) = httpx.get(f"{own.url}/_fake/sessions/s/journal", trust_env=False).json()["entries"][:1]
+    (used,) = httpx.get(f"{own.url}/_fake/sessions/s/journal", trust_env=False, timeout=30).json()["entries"][:1]
     tokens = {
         labels["gen_ai_token_type"]: value
         for labels, value in found["gen_ai_client_token_usage_sum"]
@@ -81,7 +81,7 @@ def test_calls_are_counted_by_operation_provider_model_and_error(own: FakeServer
 
 
 def test_buckets_are_cumulative_and_times_are_those_of_the_answer(own: FakeServer) -> None:
-    httpx.put(f"{own.url}/_fake/sessions/s/latency", json={"latency": {"ttft": 0.1}}, trust_env=False)
+    httpx.put(f"{own.url}/_fake/sessions/s/latency", json={"latency": {"ttft": 0.1}}, trust_env=False, timeout=30)
     for _ in range(3):
         ask(own, "openai_chat")
     found = until_counted(own, 3)
@@ -103,10 +103,10 @@ def test_the_models_that_are_told_apart_are_bounded(own: FakeServer) -> None:
 
 
 def test_the_page_of_the_control_api_loads_nothing_from_elsewhere(own: FakeServer) -> None:
-    page = httpx.get(f"{own.url}/_fake/docs", trust_env=False)
+    page = httpx.get(f"{own.url}/_fake/docs", trust_env=False, timeout=30)
     assert page.headers["content-type"].startswith("text/html")
     assert "://" not in page.text
     assert page.headers["content-security-policy"].startswith("default-src 'none'")
     assert 'fetch("openapi.json")' in page.text
-    paths = httpx.get(f"{own.url}/_fake/openapi.json", trust_env=False).json()["paths"]
+    paths = httpx.get(f"{own.url}/_fake/openapi.json", trust_env=False, timeout=30).json()["paths"]
     assert "/_fake/sessions/{session_id}/limits" in paths

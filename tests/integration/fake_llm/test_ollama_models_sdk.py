@@ -152,15 +152,15 @@ async def test_a_file_is_uploaded_checked_and_made_a_model(
     assert httpx.head(at + unknown).status_code == 404
     digest = llama.create_blob(file)
     assert httpx.head(at + digest).status_code == 200
-    assert httpx.post(at + digest, content=b"").status_code == 200
+    assert httpx.post(at + digest, content=b"", timeout=30).status_code == 200
     assert llama.create("mine", files={"adapter.gguf": digest}).status == "success"
     file.write_bytes(b"other")
     assert await async_llama.create_blob(file) == unknown
     assert httpx.head(at + unknown).status_code == 200
-    wrong = httpx.post(at + "sha256:" + "0" * 64, content=b"x")
+    wrong = httpx.post(at + "sha256:" + "0" * 64, content=b"x", timeout=30)
     assert (wrong.status_code, "digest mismatch" in wrong.json()["error"]) == (400, True)
-    assert httpx.post(at + "md5:00", content=b"x").json() == {"error": "invalid digest format"}
-    assert httpx.get(at + digest).status_code == 405
+    assert httpx.post(at + "md5:00", content=b"x", timeout=30).json() == {"error": "invalid digest format"}
+    assert httpx.get(at + digest, timeout=30).status_code == 405
 
 
 def test_a_blob_is_bounded_in_size(session: Session) -> None:

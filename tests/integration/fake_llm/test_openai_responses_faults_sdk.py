@@ -16,7 +16,7 @@ from .responses_sdk import left_over
 @pytest.mark.parametrize("body", [b"", b"{}"])
 def test_an_empty_request_is_refused_for_what_it_lacks(session: Session, body: bytes) -> None:
     headers = {"authorization": f"Bearer {session.api_key}"}
-    found = httpx.post(f"{session.url}/v1/responses", content=body, headers=headers)
+    found = httpx.post(f"{session.url}/v1/responses", content=body, headers=headers, timeout=30)
     assert (found.status_code, found.json()["error"]) == (
         400,
         {
@@ -26,9 +26,9 @@ def test_an_empty_request_is_refused_for_what_it_lacks(session: Session, body: b
             "code": "missing_required_parameter",
         },
     )
-    counted = httpx.post(f"{session.url}/v1/responses/input_tokens", content=body, headers=headers)
+    counted = httpx.post(f"{session.url}/v1/responses/input_tokens", content=body, headers=headers, timeout=30)
     assert (counted.status_code, counted.json()["error"]["code"]) == (400, "missing_required_parameter")
-    cancelled = httpx.post(f"{session.url}/v1/responses/resp_x/cancel", content=body, headers=headers)
+    cancelled = httpx.post(f"{session.url}/v1/responses/resp_x/cancel", content=body, headers=headers, timeout=30)
     assert (cancelled.status_code, cancelled.json()["error"]["param"]) == (404, None)
 
 
@@ -112,7 +112,9 @@ def test_base_urls_of_all_shapes_lead_to_all_paths(session: Session, suffix: str
     ],
 )
 def test_other_paths_and_methods_are_refused(session: Session, method: str, path: str, status: int) -> None:
-    found = httpx.request(method, session.url + path, headers={"authorization": f"Bearer {session.api_key}"})
+    found = httpx.request(
+        method, session.url + path, headers={"authorization": f"Bearer {session.api_key}"}, timeout=30
+    )
     assert (found.status_code, found.json()["error"]["type"]) == (status, "invalid_request_error")
 
 

@@ -74,7 +74,7 @@ def test_a_wrong_latency_is_refused(session: Session, latency: Any) -> None:
 
 def ask(session: Session, dialect: str) -> httpx.Response:
     path, body = BODIES[dialect]
-    return httpx.post(session.url + path, json=body, headers=headers_of(session.api_key), trust_env=False)
+    return httpx.post(session.url + path, json=body, headers=headers_of(session.api_key), trust_env=False, timeout=30)
 
 
 def test_openais_headers_are_true_before_and_at_the_limit(session: Session, chat: openai.OpenAI) -> None:

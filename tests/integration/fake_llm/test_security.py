@@ -41,14 +41,14 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSer
 
 def test_a_token_lets_in_what_comes_from_elsewhere(guarded: FakeServer) -> None:
     def status(path: str, **headers: str) -> int:
-        return httpx.get(guarded.url + path, headers=headers, trust_env=False).status_code
+        return httpx.get(guarded.url + path, headers=headers, trust_env=False, timeout=30).status_code
 
     assert status("/_fake/sessions") == status("/_fake/sessions", authorization="Bearer wrong") == 403
     assert status("/_fake/sessions", authorization=f"Bearer {TOKEN}") == 200
     assert status("/_fake/health") == 200
     path, body = BODIES["openai_chat"]
     assert exchange(guarded.url, path, body, "sk-any").all.startswith(b"HTTP/1.1 200")
-    refused = httpx.put(f"{guarded.url}/_fake/files", json={"files": []}, trust_env=False)
+    refused = httpx.put(f"{guarded.url}/_fake/files", json={"files": []}, trust_env=False, timeout=30)
     assert refused.json()["error"]["problems"] == [
         "The control API wants its token here: Authorization: Bearer <token>."
     ]
@@ -77,13 +77,18 @@ def test_addresses_that_are_no_loopback_are_refused_and_told_what_to_do(tmp_path
     server = FakeServer("--host", "0.0.0.0", log=tmp_path / "log")
     try:
         port = server.ready["port"]
-        assert httpx.get(f"http://127.0.0.1:{port}/_fake/sessions", trust_env=False).status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/_fake/sessions", trust_env=False, timeout=30).status_code == 200
         if (own := own_address()).startswith("127."):
             raise AssertionError("this machine has no address but loopback")
-        refused = httpx.get(f"http://{own}:{port}/_fake/sessions", trust_env=False)
+        refused = httpx.get(f"http://{own}:{port}/_fake/sessions", trust_env=False, timeout=30)
         assert refused.status_code == 403
         assert "--control-from private" in refused.json()["error"]["message"]
-        assert httpx.get(f"http://{own}:{port}/v1/models", headers=headers_of("k"), trust_env=False).status_code == 200
+        assert (
+            httpx.get(
+                f"http://{own}:{port}/v1/models", headers=headers_of("k"), trust_env=False, timeout=30
+            ).status_code
+            == 200
+        )
     finally:
         server.stop()
 
@@ -125,7 +130,7 @@ def test_a_head_that_is_too_large_is_a_431(session: Session, head: bytes) -> Non
 
 def test_a_head_of_a_usual_size_is_served_again_and_again_on_one_connection(session: Session) -> None:
     path, body = BODIES["openai_chat"]
-    with httpx.Client(base_url=session.url, headers=headers_of(session.api_key), trust_env=False) as client:
+    with httpx.Client(base_url=session.url, headers=headers_of(session.api_key), trust_env=False, timeout=30) as client:
         for _ in range(20):
             assert client.post(path, json=body, headers={"x-some": "a" * 8_000}).status_code == 200
         long = {**body, "messages": [{"role": "user", "content": "y" * 300_000}]}
@@ -165,6 +170,8 @@ def test_a_scenarios_name_is_no_path(session: Session, name: str) -> None:
 
 
 def test_a_token_is_not_in_the_log(guarded: FakeServer) -> None:
-    httpx.get(f"{guarded.url}/_fake/sessions", headers={"authorization": f"Bearer {TOKEN}"}, trust_env=False)
+    httpx.get(
+        f"{guarded.url}/_fake/sessions", headers={"authorization": f"Bearer {TOKEN}"}, trust_env=False, timeout=30
+    )
     assert TOKEN not in guarded.log.read_text()
     assert os.environ["FAKE_LLM_CONTROL_TOKEN"] == TOKEN

@@ -44,14 +44,14 @@ def own_server(tmp_path: Path) -> Iterator[FakeServer]:
 def test_it_says_where_it_is_and_that_it_is_well(server: FakeServer) -> None:
     assert server.ready["event"] == "ready"
     assert server.url == f"http://127.0.0.1:{server.ready['port']}"
-    found = httpx.get(server.url + "/_fake/health").json()
+    found = httpx.get(server.url + "/_fake/health", timeout=30).json()
     assert found["status"] == "ok"
     assert {"openai_chat", "anthropic"} <= set(found["dialects"])
 
 
 @pytest.mark.parametrize("path", ["/", "/health"])
 def test_probes_of_other_servers_are_answered(server: FakeServer, path: str) -> None:
-    assert httpx.get(server.url + path).status_code == 200
+    assert httpx.get(server.url + path, timeout=30).status_code == 200
     assert httpx.head(server.url + path).status_code == 200
 
 
@@ -70,7 +70,7 @@ def test_a_session_is_named_by_path_by_header_or_by_key(session: Session) -> Non
     assert words(ask(session.url, session.api_key)) == "mine"
     assert words(ask(f"{session.url}/s/{session.id}", "sk-any")) == "mine"
     by_header = {"authorization": "Bearer sk-any", "x-fake-llm-session": session.id}
-    assert words(httpx.post(f"{session.url}/v1/chat/completions", json=HELLO, headers=by_header)) == "mine"
+    assert words(httpx.post(f"{session.url}/v1/chat/completions", json=HELLO, headers=by_header, timeout=30)) == "mine"
     assert words(ask(session.url, "sk-any")) != "mine"
 
 
@@ -245,14 +245,14 @@ def test_the_control_api_describes_itself(control: httpx.Client) -> None:
 def test_an_unknown_path_is_refused_in_the_providers_envelope(
     server: FakeServer, method: str, path: str, status: int
 ) -> None:
-    found = httpx.request(method, server.url + path, headers={"authorization": "Bearer x"})
+    found = httpx.request(method, server.url + path, headers={"authorization": "Bearer x"}, timeout=30)
     assert found.status_code == status
     assert found.json()["error"]["type"] == "invalid_request_error"
     assert found.headers["x-request-id"]
 
 
 def test_an_unknown_path_is_refused_in_anthropics_envelope_if_its_header_is_there(server: FakeServer) -> None:
-    found = httpx.post(f"{server.url}/v1/nothing", headers={"anthropic-version": "2023-06-01"})
+    found = httpx.post(f"{server.url}/v1/nothing", headers={"anthropic-version": "2023-06-01"}, timeout=30)
     assert (found.status_code, found.json()["type"], found.json()["error"]["type"]) == (404, "error", "not_found_error")
     assert found.headers["request-id"] == found.json()["request_id"]
 
@@ -266,7 +266,7 @@ def test_a_request_without_a_key_is_refused(server: FakeServer) -> None:
 def test_a_body_that_is_no_json_is_refused(server: FakeServer) -> None:
     url, headers = f"{server.url}/v1/chat/completions", {"authorization": "Bearer x"}
     for body in (b"", b"{", b"[1]", b"\xff\xfe"):
-        found = httpx.post(url, content=body, headers=headers)
+        found = httpx.post(url, content=body, headers=headers, timeout=30)
         assert (found.status_code, found.json()["error"]["type"]) == (400, "invalid_request_error")
 
 
@@ -275,7 +275,10 @@ def test_strings_that_utf8_cannot_carry_do_no_harm(session: Session) -> None:
     headers = {"authorization": f"Bearer {session.api_key}"}
     for stream in (b"false", b"true"):
         asked = body[:-1] + b', "logprobs": true, "stream": ' + stream + b"}"
-        assert httpx.post(f"{session.url}/v1/chat/completions", content=asked, headers=headers).status_code == 200
+        assert (
+            httpx.post(f"{session.url}/v1/chat/completions", content=asked, headers=headers, timeout=30).status_code
+            == 200
+        )
     assert len(session.journal()) == 2
 
 
@@ -331,7 +334,7 @@ def test_it_stops_at_once_while_connections_hang(own_server: FakeServer) -> None
         )
         journal = f"{own_server.url}/_fake/sessions/default/journal"
         deadline = time.monotonic() + 10
-        while not httpx.get(journal).json()["entries"] and time.monotonic() < deadline:
+        while not httpx.get(journal, timeout=30).json()["entries"] and time.monotonic() < deadline:
             time.sleep(0.01)
         own_server.process.send_signal(signal.SIGTERM)
         assert own_server.process.wait(timeout=3) == 0

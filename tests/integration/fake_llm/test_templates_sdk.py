@@ -82,7 +82,11 @@ def test_the_handle_refuses_a_wrong_template_and_lists_why_one_failed(llm: FakeL
     llm.on().reply_template("{{ 1 // (turn - 1) }}")
     path, body = BODIES["openai_chat"]
     sent = httpx.post(
-        llm.config("anthropic").base_url + path, json=body, headers=headers_of(llm.config().api_key), trust_env=False
+        llm.config("anthropic").base_url + path,
+        json=body,
+        headers=headers_of(llm.config().api_key),
+        trust_env=False,
+        timeout=30,
     )
     assert sent.status_code == 400
     assert "line 1: integer division" in str(llm.calls[0])

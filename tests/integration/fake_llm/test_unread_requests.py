@@ -30,7 +30,7 @@ def asked(session: Session, path: str, body: bytes, method: str = "POST", **head
         del sent["anthropic-version"]
     if path.startswith("/v1beta"):
         sent["x-goog-api-key"] = session.api_key
-    answer = httpx.request(method, session.url + path, content=body, headers=sent, trust_env=False)
+    answer = httpx.request(method, session.url + path, content=body, headers=sent, trust_env=False, timeout=30)
     return answer.status_code, answer.json()
 
 

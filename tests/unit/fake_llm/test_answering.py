@@ -64,6 +64,18 @@ def test_counts_grow_with_the_input() -> None:
     assert counts == sorted(set(counts))
 
 
+@given(
+    st.lists(
+        st.sampled_from(
+            [*" \n\t\r.,!_a1bZ9\u00e9\u4e16\U0001f600\x1c\x85\u00a0\u3000", "  ", "word", "lengthyword", "12345"]
+        )
+    )
+)
+def test_counting_word_by_word_finds_as_many_as_cutting(parts: list[str]) -> None:
+    text = "".join(parts)
+    assert tokens.count(text) == len(tokens.pieces(text))
+
+
 @given(st.text(max_size=200), st.integers(1, 20))
 def test_a_token_limit_cuts_at_that_many_tokens(text: str, limit: int) -> None:
     found = finish(Reply(text), turn(max_tokens=limit), 1)
