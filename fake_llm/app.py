@@ -103,12 +103,6 @@ class App:
         self.metrics = Metrics()
         self._may: Access | None = None
 
-    @staticmethod
-    def is_eager(scope: Scope) -> bool:
-        """Whether the request may be served before it has a task: all but those of the control API."""
-        path: str = scope["path"]
-        return not path.startswith(CONTROL) and path != METRICS
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":

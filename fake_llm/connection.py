@@ -23,8 +23,7 @@ CLOSED_WITHIN_S = 5.0
 TRANSPORT = "fake_llm.transport"
 """The key of the scope under which the server puts the connection's transport."""
 WHOLE = "fake_llm.whole"
-"""The key under which it puts what sends a whole response in one write where it can: to a scope, with status, headers
-and body."""
+"""The key under which it puts what sends a whole response in one write, where it can: by status, headers and body."""
 
 HeaderList = list[tuple[bytes, bytes]]
 Found = TypeVar("Found")
@@ -142,7 +141,7 @@ class Connection:
         if whole is None or self._scope[TRANSPORT].is_closing():
             return False
         self.first_byte_at = time.perf_counter()
-        if not whole(self._scope, status, headers, body):
+        if not whole(status, headers, body):
             return False
         self.bytes_sent = len(body)
         return True

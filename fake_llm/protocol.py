@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
-from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from fake_llm.connection import TRANSPORT, WHOLE
-from fake_llm.eager import resumed
 
 MAX_HEAD = 64 * 1024
 MAX_FIELDS = 200
@@ -25,15 +24,9 @@ class HeadTooLarge(Exception):
 
 
 class Protocol(HttpToolsProtocol):
-    """Refuses a head that is too large with 431, also one that never ends.
-
-    A request whose body came with its head is served as far as that goes without waiting, before there is a task; an
-    application allows it by a method ``is_eager``. What it answers as a whole may leave in one write.
-    """
+    """Refuses a head that is too large with 431, also one that never ends. A whole answer may leave in one write."""
 
     _head = 0
-    _reading = False
-    _held: tuple[RequestResponseCycle, Any] | None = None
     _in_body = False
     _completed = False
     _refused = False
@@ -43,15 +36,7 @@ class Protocol(HttpToolsProtocol):
         if self._refused:
             return
         self._completed = False
-        self._reading = True
-        try:
-            super().data_received(data)
-        finally:
-            self._reading = False
-        if self._held is not None:
-            held, self._held = self._held, None
-            if not self._refused:
-                super()._start_asgi_task(*held)
+        super().data_received(data)
         self._head = 0 if self._in_body or self._completed else self._head + len(data)
         if self._head > MAX_HEAD and not self.transport.is_closing():
             self.send_400_response("")
@@ -71,31 +56,19 @@ class Protocol(HttpToolsProtocol):
             raise HeadTooLarge
         self._in_body = True
         super().on_headers_complete()
-        self.scope[WHOLE] = self._answer_whole  # type: ignore[literal-required]
+        self.scope[WHOLE] = partial(self._answer_whole, self.cycle)  # type: ignore[literal-required]
 
     def on_message_complete(self) -> None:
         """What follows is another head."""
         self._in_body = False
         self._completed = True
         super().on_message_complete()
-        if self._held is not None:
-            (cycle, app), self._held = self._held, None
-            rest = resumed(cycle.run_asgi(app))
-            if rest is not None:
-                task = self.loop.create_task(rest)
-                task.add_done_callback(self.tasks.discard)
-                self.tasks.add(task)
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        if self._reading and cycle is self.cycle and getattr(app, "is_eager", _never)(cycle.scope):
-            self._held = (cycle, app)
-        else:
-            super()._start_asgi_task(cycle, app)
-
-    def _answer_whole(self, scope: Any, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+    def _answer_whole(
+        self, cycle: RequestResponseCycle, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+    ) -> bool:
         """Send a whole response in one write; False: it is none of those that can be sent so, and nothing was sent."""
-        cycle = self.cycle
-        if cycle.scope is not scope or cycle.response_started or cycle.disconnected:
+        if cycle.response_started or cycle.disconnected:
             return False
         if not cycle.keep_alive or self.flow.write_paused or cycle.scope["method"] == "HEAD":
             return False
@@ -137,7 +110,3 @@ class Protocol(HttpToolsProtocol):
 def _has_any(unwanted: bytes, texts: Sequence[bytes]) -> bool:
     joined = b"".join(texts)
     return len(joined.translate(None, unwanted)) != len(joined)
-
-
-def _never(_: object) -> bool:
-    return False

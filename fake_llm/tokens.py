@@ -118,10 +118,11 @@ _remembered_count = lru_cache(maxsize=512)(_count)
 
 def _pieces(text: str) -> list[str]:
     found: list[str] = []
+    is_latin = _WIDE.search(text) is None
     for piece in _PIECE.findall(text):
-        if _DENSE.search(piece):
+        if not is_latin and _DENSE.search(piece):
             found.extend(piece)
-        elif _WIDE.search(piece):
+        elif not is_latin and _WIDE.search(piece):
             found.extend(_by(piece, WIDE_PIECE))
         elif len(piece) > WHOLE_WORD + piece[0].isspace() and piece[-1].isalpha():
             found.extend(_by(piece, WORD_PIECE))

@@ -1,18 +1,16 @@
-"""Requests that are served before there is a task for them, on a transport that notes what is written."""
+"""How answers leave, on a transport that notes what is written."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from fake_llm.app import App
-from fake_llm.eager import resumed
 from fake_llm.protocol import Protocol
 
 DELAYED = {"x-fake-llm-fault": "slow;delay_s=0.01"}
@@ -68,10 +66,10 @@ async def settled(protocol: Protocol) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_request_that_is_there_as_a_whole_is_answered_in_one_write_and_without_a_task(stream: bool) -> None:
+async def test_a_request_that_is_there_as_a_whole_is_answered_in_one_write(stream: bool) -> None:
     protocol, transport = connected()
     protocol.data_received(asked("hello", stream=stream))
-    assert not protocol.tasks
+    await settled(protocol)
     (answer,) = transport.written
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -87,6 +85,7 @@ async def test_a_request_that_is_there_as_a_whole_is_answered_in_one_write_and_w
 async def test_requests_in_one_piece_of_data_are_answered_in_their_order() -> None:
     protocol, transport = connected()
     protocol.data_received(asked("one") + asked("two"))
+    await settled(protocol)
     assert [b"one" in transport.written[0], b"two" in transport.written[1], len(transport.written)] == [True, True, 2]
 
 
@@ -100,7 +99,7 @@ async def test_a_request_behind_one_that_waits_waits_too() -> None:
 
 
 @pytest.mark.parametrize("cut", [60, -10])
-async def test_a_request_in_pieces_is_answered_by_a_task(cut: int) -> None:
+async def test_a_request_in_pieces_is_answered_once_it_is_whole(cut: int) -> None:
     protocol, transport = connected()
     data = asked("hello")
     protocol.data_received(data[:cut])
@@ -119,35 +118,3 @@ async def test_an_answer_that_cannot_be_sent_as_a_whole_is_sent_as_by_any_applic
     assert (len(transport.written) > 1, head[:15]) == (True, b"HTTP/1.1 200 OK")
     assert body.endswith(b"0\r\n\r\n")
     assert transport.closing == ("connection" in headers)
-
-
-async def test_what_is_left_of_a_coroutine_goes_on_with_results_and_errors_alike() -> None:
-    seen: list[str] = []
-
-    async def waits() -> None:
-        seen.append("begun")
-        seen.append(await first)
-        try:
-            await second
-        except asyncio.CancelledError:
-            seen.append("cancelled")
-
-    first, second = asyncio.get_running_loop().create_future(), asyncio.get_running_loop().create_future()
-    rest = resumed(waits())
-    assert seen == ["begun"]
-    assert rest is not None
-    task = asyncio.create_task(rest)
-    first.set_result("a result")
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    task.cancel()
-    await task
-    assert seen == ["begun", "a result", "cancelled"]
-
-
-async def test_nothing_is_left_of_a_coroutine_that_does_not_wait() -> None:
-    async def says() -> None:
-        return None
-
-    coroutine: Coroutine[Any, None, None] = says()
-    assert resumed(coroutine) is None
