@@ -44,6 +44,7 @@ class Settings:
     names to templates such as ``{postgres.url}`` for applications that want other names.
     ``disposable`` names the services whose given address is declared fit for throwing away. ``mask``, ``unmasked``
     and ``not_captured`` say what a captured seed holds of which column and table; ``mask_salt`` is the masks' key.
+    ``keep_state``: the known state may be kept from run to run.
     ``overrides`` has what was named for this run alone: others need it to read the same.
     """
 
@@ -60,6 +61,7 @@ class Settings:
     redis: RedisPlan = field(default_factory=lambda: RedisPlan(Path()))
     scenarios: tuple[Path, ...] = ()
     postgres_bin: Path | None = None
+    keep_state: bool = True
     environ: Mapping[str, str] = field(default_factory=dict)
     addresses: Mapping[str, Secret] = field(default_factory=dict)
     disposable: frozenset[str] = frozenset()
@@ -97,6 +99,7 @@ class _Postgres:
     now: str = ""
     disposable: bool = False
     bin: str = ""
+    keep: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +181,7 @@ def load_settings(
         redis=RedisPlan(root, table.redis.seed, table.redis.key_prefix),
         scenarios=tuple(_existing(root / path, where) for path in table.fake_llm.scenarios),
         postgres_bin=root / table.postgres.bin if table.postgres.bin else None,
+        keep_state=table.postgres.keep,
         environ=table.environ,
         mask=table.seed.mask,
         unmasked=table.seed.unmasked,

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realstack import registry
 from realstack.attaching import recorded
+from realstack.beginning import new_run
 from realstack.choosing import choose, provider_named
 from realstack.config import Settings
 from realstack.errors import NotOurs, RealstackError
+from realstack.keeping import Keeping, may_start_from_kept
 from realstack.known_state import known_template, scenario_files, standing
-from realstack.model import FAKE_LLM, POSTGRES, REDIS, Choice, Endpoint, Run, ServiceSpec
+from realstack.model import FAKE_LLM, POSTGRES, REDIS, Choice, Endpoint, ServiceSpec
 from realstack.providers.external import credentials_refused, variable_for
 from realstack.readiness import until_ready
 from realstack.running import Environment, Event, Listener
@@ -38,6 +37,7 @@ class Start:
     environment: Environment
     stack: AsyncExitStack
     listen: Listener
+    keeping: Keeping
     began: float = field(default_factory=time.monotonic)
 
     def say(self, stage: str, name: str | None, text: str) -> None:
@@ -69,7 +69,8 @@ async def start_services(start: Start) -> None:
     for name, specs in by_provider.items():
         start.say("start", None, f"{name}: {', '.join(spec.name for spec in specs)}")
         provider = provider_named(name, environment.settings, specs)
-        started = await start.stack.enter_async_context(provider.running(specs, environment.run))
+        declared = [may_start_from_kept(spec, environment.settings, name) for spec in specs]
+        started = await start.stack.enter_async_context(provider.running(declared, environment.run))
         environment.running.update(started)
 
 
@@ -120,23 +121,29 @@ async def running_environment(
     :raises RealstackError: something could not start, and all that had started is gone again; or it could not be
         removed (:class:`~realstack.errors.LeftBehind`), and the watchdog goes on trying.
     """
-    run = _new_run(settings)
+    run = new_run(settings.project)
     environment = Environment(settings, run)
     record = registry.Record(run, name=name)
     async with AsyncExitStack() as stack:
         stack.enter_context(watched(record))
-        start = Start(environment, stack, listen)
+        keeping = Keeping(environment, lambda text: start.say("keep", POSTGRES, text))
+        start = Start(environment, stack, listen, keeping)
+        stack.push_async_callback(keeping.keep)  # at its turn the services are gone
         try:
             for stage in STAGES:
                 await stage(start)
         except BaseExceptionGroup as group:
+            keeping.failed_to_start()
             raise _with_reasons(first_cause(group), environment) from group
         except RealstackError as problem:
+            keeping.failed_to_start()
             raise _with_reasons(problem, environment) from problem.__cause__
         if name:
             lent = await stack.enter_async_context(standing(environment)) if stands else {}
             registry.write(recorded(environment, record, lent))
         yield environment
+        if not stands:  # `realstack down` waits for this one's end
+            await keeping.consider()
 
 
 async def attach(settings: Settings, record: registry.Record) -> Environment:
@@ -185,6 +192,7 @@ async def _ready_and_seeded(start: Start, spec: ServiceSpec) -> None:
         await hand_over(endpoint, files)  # for sessions that the application names; a test's is made with them
     if spec.name == POSTGRES:
         template = await _known_state(environment, endpoint)
+        start.keeping.known_state_is_there()
         start.say("seed", spec.name, f"known state {template.state[:12]}")
         environment.timings[f"{spec.name} seeded"] = start.seconds()
 
@@ -232,23 +240,3 @@ def first_cause(error: BaseException) -> BaseException:
     collect(error)
     ours = [leaf for leaf in leaves if isinstance(leaf, RealstackError)]
     return (ours or leaves)[0]
-
-
-def _new_run(settings: Settings) -> Run:
-    run_id = registry.new_run_id()
-    try:
-        folder = data_folder() / f"realstack-{run_id}"
-        folder.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700)
-    except OSError as problem:
-        raise RealstackError(
-            f"the run has no place for its data: {problem}.",
-            remedy="let TMPDIR name a folder that can be written and has room.",
-        ) from problem
-    return registry.run_of_ours(run_id, folder, settings.project)
-
-
-def data_folder() -> Path:
-    """Where runs keep their data: a tmpfs with room, else the folder for temporary files."""
-    from realstack.providers.scratch import tmpfs_with_room
-
-    return tmpfs_with_room() or Path(tempfile.gettempdir())

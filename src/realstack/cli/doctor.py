@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from realstack import __version__, registry
+from realstack.beginning import data_folder
 from realstack.choosing import choose, recipe
 from realstack.config import Settings, load_settings
-from realstack.environment import data_folder
 from realstack.errors import RealstackError
 
 State = Literal["good", "note", "bad"]
@@ -39,7 +39,7 @@ def examine() -> list[Check]:
     except RealstackError as problem:
         return [*checks, Check("settings", "bad", problem.problem, problem.remedy)]
     checks.append(Check("settings", "good", f"project {settings.root}, declared in {settings.compose.path}"))
-    for check in (_engine, _compose, _embedded, _addresses, _room, _dead_runs, _choice):
+    for check in (_engine, _compose, _embedded, _kept_states, _addresses, _room, _dead_runs, _choice):
         checks.extend(_guarded(check, settings))
     return checks
 
@@ -98,6 +98,18 @@ def _embedded(settings: Settings) -> Iterator[Check]:
             yield Check(f"embedded {spec.name}", "good", found)
         else:
             yield Check(f"embedded {spec.name}", "note", problem, remedy)
+
+
+def _kept_states(settings: Settings) -> Iterator[Check]:
+    from realstack.services.cache import cache_folder
+    from realstack.services.postgres_kept import kept_in
+
+    if (cache := cache_folder("clusters")) is None:
+        yield Check("kept states", "note", "the user's cache folder cannot be written", "every run begins with initdb.")
+        return
+    sizes = [path.stat().st_size for path in kept_in(cache)]
+    megabytes = sum(sizes) / 2**20
+    yield Check("kept states", "good", f"{len(sizes)} of all projects, {megabytes:.0f} MiB in {cache}/*.kept")
 
 
 def _addresses(settings: Settings) -> Iterator[Check]:

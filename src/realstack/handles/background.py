@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 Entered = TypeVar("Entered")
 
-END_WITHIN_S = 30.0
+END_WITHIN_S = 60.0
 
 
 class BackgroundLoop:

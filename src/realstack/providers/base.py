@@ -26,13 +26,30 @@ class Running(Protocol):
         ...
 
 
+KEPT = "kept"
+"""In a declaration's ``extra``: a function from :attr:`Data.key` to the file of data that may be taken, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The data of a service whose later runs may begin with them.
+
+    ``key`` names what two services must share to begin with the same data. They lie in ``folder``, and were laid out
+    from ``kept_in``, where that is set: then they are more than a fresh service has.
+    """
+
+    key: str
+    folder: Path
+    kept_in: Path | None
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
     """What the embedded provider starts for one service: made by a recipe once a port is known.
 
     ``uid``/``gid``: whom the process runs as (None: as we do). ``stop_signals``: (signal number, seconds to
     wait after it), in order; SIGKILL follows. ``inherit_fds`` stay open in the child and are closed in ours.
-    ``owned_folders`` lie outside of the service's folder and go with it.
+    ``owned_folders`` lie outside of the service's folder and go with it. ``data``: what can be kept of its data.
     """
 
     argv: tuple[str, ...]
@@ -44,6 +61,7 @@ class Launch:
     inherit_fds: tuple[int, ...] = ()
     socket_dir: Path | None = None
     owned_folders: tuple[Path, ...] = ()
+    data: Data | None = None
 
 
 class Recipe(Protocol):

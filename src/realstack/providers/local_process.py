@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from realstack.model import Address, Run, ServiceSpec
-from realstack.providers.base import Launch
+from realstack.providers.base import Data, Launch
 from realstack.providers.ports import LOOPBACK, ReservedPort
 from realstack.providers.shared_memory import remove_left_by
 
@@ -49,6 +49,11 @@ class LocalProcess:
     def port_is_held(self) -> bool:
         """Whether nobody else could have taken its port before it did."""
         return self._port.held
+
+    @property
+    def data(self) -> Data | None:
+        """What can be kept of its data."""
+        return self.launch.data
 
     @property
     def pid(self) -> int:

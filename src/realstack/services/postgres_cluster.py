@@ -45,12 +45,23 @@ class ClusterMaker:
     who: Identity
     cache: Path
 
-    def lay_out(self, cluster: Path, scratch: Path) -> str:
-        """Fill the new folder ``cluster`` and return the server's version. ``scratch`` is an empty folder.
+    def lay_out(self, cluster: Path, scratch: Path, kept: Path | None = None) -> tuple[str, Path | None]:
+        """Fill the new folder ``cluster``; the server's version, and ``kept`` if it was filled from that.
+
+        ``scratch`` is an empty folder, ``kept`` a cluster that holds more: it is taken if it is whole, else dropped.
 
         :raises ServiceStartFailed: initdb failed or hangs, or the login cannot be made.
         :raises OSError: no room, no permission.
         """
+        if kept is not None:
+            try:
+                version = unpack(kept, cluster, self.who)
+            except (FileNotFoundError, BrokenArchiveError):
+                kept.unlink(missing_ok=True)
+            else:
+                with suppress(FileNotFoundError):  # another run made room
+                    os.utime(kept)
+                return version, kept
         archive = self._archive()
         try:
             version = unpack(archive, cluster, self.who)
@@ -58,7 +69,7 @@ class ClusterMaker:
             self._make_once(archive, scratch)
             version = unpack(archive, cluster, self.who)
         os.utime(archive)
-        return version
+        return version, None
 
     def key(self) -> str:
         """Of everything that goes into a cluster; the password only as part of the hash."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from signal import SIGINT, SIGQUIT
 
 from realstack.errors import ComposeFileError, ProviderUnavailable, ServiceStartFailed, UnsupportedByProvider
 from realstack.model import Run, ServiceSpec
-from realstack.providers.base import Launch
+from realstack.providers.base import KEPT, Data, Launch
 from realstack.services.cache import cache_folder
 from realstack.services.postgres import declared_login
 from realstack.services.postgres_binaries import LOOKED_IN, Binaries, find_binaries, major, named_folder
@@ -99,16 +100,12 @@ class PostgresRecipe:
             made.mkdir(exist_ok=True)
             made.chmod(0o700)
             who.own(made)
-        maker = ClusterMaker(
-            spec.name,
-            binaries,
-            declared_login(spec),
-            _initdb_arguments(spec),
-            who,
-            # Where nothing can be kept the archive goes with the run.
-            cache_folder("clusters") or folder,
-        )
-        version = maker.lay_out(cluster, scratch)
+        cache = cache_folder("clusters")
+        # Where nothing can be kept the archive goes with the run.
+        maker = ClusterMaker(spec.name, binaries, declared_login(spec), _initdb_arguments(spec), who, cache or folder)
+        key = _data_key(maker, declared)
+        find: Callable[[str], Path | None] | None = spec.extra.get(KEPT)
+        version, kept = maker.lay_out(cluster, scratch, find(key) if find else None)
         socket_dir, owned = _socket_folder(folder, port, who, run)
         settings = {**SETTINGS, **_file_copy(version, scratch), **_place(port, socket_dir)}
         _write(cluster / "postgresql.conf", as_conf(settings), who)
@@ -125,6 +122,7 @@ class PostgresRecipe:
             stop_signals=((SIGQUIT, 3.0), (SIGINT, 1.0)),
             socket_dir=socket_dir,
             owned_folders=owned,
+            data=Data(key, cluster, kept),
         )
 
     def _require_binaries(self) -> Binaries:
@@ -134,6 +132,12 @@ class PostgresRecipe:
                 remedy="pip install 'realstack[embedded]'",
             )
         return self._binaries
+
+
+def _data_key(maker: ClusterMaker, declared: Mapping[str, str]) -> str:
+    """Of all that a known state may depend on but its sources."""
+    text = as_conf({**SETTINGS, **declared})
+    return hashlib.sha256(f"{maker.key()} {text}".encode()).hexdigest()[:24]
 
 
 def declared_settings(spec: ServiceSpec) -> dict[str, str]:

@@ -33,6 +33,7 @@ provider = "embedded"
 [tool.realstack.postgres]
 migrations = ["db/001.sql"]
 seed = ["db/users.yaml"]
+keep = false
 
 [tool.realstack.redis]
 seed = ["db/redis.yaml"]

@@ -26,6 +26,7 @@ services = [{services}]
 [tool.realstack.postgres]
 migrations = ["db/001.sql"]
 seed = ["db/seed.sql"]
+keep = false
 
 [tool.realstack.redis]
 seed = ["db/redis.yaml"]
