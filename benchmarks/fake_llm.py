@@ -1,13 +1,14 @@
 """What the fake LLM costs: beside a bare application on the same server, and beside peers, in one run.
 
     python -m benchmarks.fake_llm [--seconds N] [--rounds N] [--only PART …]
-                                  [--peers --llmock-python PATH --aimock PATH]
+                                  [--peers --llmock-python PATH --aimock PATH] [--most REQUESTS]
 
 Parts: ``requests`` (CPU of the server process for a whole reply of about 1 KB and for a stream of 50 events),
-``streams`` (1,000 at once, paced), ``start`` (spawn to first answer) and ``memory`` (resident size after 10,000, 50,000
-and 100,000 requests). Rounds are interleaved, so that a noisy machine is noisy for all; the server is kept to one core,
-the load to another. Load is by `wrk` where it is installed, else by :mod:`benchmarks.fake_llm_load`. Peers are
-the PyPI package `llmock` and npm's `@copilotkit/aimock`; one that is not there is said to be missing.
+``streams`` (1,000 at once, paced), ``start`` (spawn to first answer) and ``memory`` (resident size after a tenth, a
+half and all of ``--most`` requests). Rounds are interleaved, so that a noisy machine is noisy for all; the server is
+kept to one core, the load to another. Load is by `wrk` where it is installed, else by
+:mod:`benchmarks.fake_llm_load`. Peers are the PyPI package
+`llmock` and npm's `@copilotkit/aimock`; one that is not there is said to be missing.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ IMPORTS = [sys.executable, "-c", "import fastapi, uvicorn"]
 CONNECTIONS = 8
 STREAMS = 1_000
 DELAY_S = 0.1
-MARKS = (10_000, 50_000, 100_000)
+MOST = 100_000
 
 CPU_TARGET, P99_TARGET_MS, START_TARGET, MEMORY_TARGET = 2.0, 10.0, 1.3, 1.05
 
@@ -378,11 +379,12 @@ def start(options: argparse.Namespace) -> None:
 
 def memory(options: argparse.Namespace) -> None:
     """Resident size as requests go on, no two the same, every other a stream."""
+    marks = (options.most // 10, options.most // 2, options.most)
     with running(FAKE) as server:
         set_reply(server.port)
         found = [server.resident_mb]
         sent = 0
-        for mark in MARKS:
+        for mark in marks:
             told = flood(server.port, "--requests", str(mark - sent), "--mixed")
             if told["failed"]:
                 raise RuntimeError(f"{told['failed']} requests failed")
@@ -391,7 +393,7 @@ def memory(options: argparse.Namespace) -> None:
     growth = found[-1] / found[1]
     print(f"\nResident size, one session, every request another text (target: flat, taken as <= x {MEMORY_TARGET:g})")
     print(f"before any {found[0]:.1f} MB", end="")
-    for mark, size in zip(MARKS, found[1:], strict=True):
+    for mark, size in zip(marks, found[1:], strict=True):
         print(f"; after {mark:,} {size:.1f} MB", end="")
     print(f"; last to first mark x {growth:.3f}: {kept(growth <= MEMORY_TARGET)}")
 
@@ -402,6 +404,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3, help="of load, for each figure")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--starts", type=int, default=7)
+    parser.add_argument("--most", type=int, default=MOST, help="requests after which memory is looked at last")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--llmock-python", metavar="PATH", help="a Python that has llmock")
