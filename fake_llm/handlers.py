@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,18 +15,17 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from fake_llm.asked import AnswerFault, Asked
+from fake_llm.edits import Edits
 from fake_llm.model import Json
 from fake_llm.scenario import Answer, Asking
 
 if TYPE_CHECKING:
     from fake_llm.session import Session
 
-LOOKS_EVERY_S = 0.5
 MAX_RUNNING = 64
 """Functions that run at the same time; one that never ends keeps its thread."""
 
 Function = Callable[[Any], Any]
-Seen = tuple[tuple[str, int, int], ...]
 
 
 class Handlers:
@@ -36,8 +34,7 @@ class Handlers:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self._found: dict[str, Function] = {}
-        self._seen = self._now()
-        self._next = 0.0
+        self._edits = Edits(lambda: sorted(self.folder.rglob("*.py")))
         sys.path.append(str(self.folder))
 
     def __repr__(self) -> str:
@@ -73,14 +70,8 @@ class Handlers:
 
     def _look(self) -> None:
         """Import everything again if the folder was edited. While that fails, what there was stays."""
-        now = time.monotonic()
-        if now < self._next:
+        if not self._edits.are_new():
             return
-        self._next = now + LOOKS_EVERY_S
-        seen = self._now()
-        if seen == self._seen:
-            return
-        self._seen = seen
         before = {name: module for name, module in sys.modules.items() if self._owns(module)}
         for name in before:
             del sys.modules[name]
@@ -96,16 +87,6 @@ class Handlers:
     def _owns(self, module: ModuleType) -> bool:
         file = getattr(module, "__file__", None)
         return isinstance(file, str) and Path(file).is_relative_to(self.folder)
-
-    def _now(self) -> Seen:
-        found = []
-        for path in sorted(self.folder.rglob("*.py")):
-            try:
-                status = path.stat()
-            except OSError:
-                continue
-            found.append((str(path), status.st_size, status.st_mtime_ns))
-        return tuple(found)
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -142,14 +143,14 @@ class KeptConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no
         super().add_termination_listener(callback)
 
 
-class Kept(PerLoop[Client]):
+class Kept(PerLoop[Client], ABC):
     """Connections to ``endpoint`` that may be handed on to the next test on it."""
 
     endpoint: Endpoint
 
+    @abstractmethod
     def end_of_test(self) -> None:
         """Make each connection as new, and close those of a loop where that cannot be; from synchronous code."""
-        raise NotImplementedError
 
 
 async def schema_lasts(connection: asyncpg.Connection) -> bool:

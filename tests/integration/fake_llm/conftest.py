@@ -8,12 +8,16 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import anthropic
 import httpx
 import openai
 import pytest
+
+from realstack.handles.llm import FakeLLM
+from realstack.model import Endpoint
 
 if TYPE_CHECKING:
     import ollama
@@ -90,6 +94,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeServer]:
 def control(server: FakeServer) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture
+def llm(server: FakeServer) -> Iterator[FakeLLM]:
+    """A test's own handle, as the pytest plugin gives one."""
+    where = urlsplit(server.url)
+    handle = FakeLLM(Endpoint("fake_llm", "fake_llm", str(where.hostname), where.port or 0, "http"), uuid4().hex)
+    yield handle
+    handle.close()
 
 
 @pytest.fixture

@@ -8,8 +8,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from uuid import uuid4
 
 import anthropic
 import httpx
@@ -18,13 +16,12 @@ import pytest
 
 from realstack.errors import FakeLLMError
 from realstack.handles.llm import FakeLLM, LLMRequest
-from realstack.model import Endpoint
 
 from .conftest import FakeServer, Session
 from .raw import BODIES, exchange, headers_of
 
 FLOWS = """
-import asyncio, threading, time
+import asyncio, pathlib, threading, time
 from pricing.list import price
 
 def priced(request):
@@ -42,9 +39,12 @@ def broken(request):
 def blocks(request):
     threading.Event().wait()
 
-async def sleeps(request):
-    time.sleep(0.5)
-    return "awake"
+async def holds_its_loop(request):
+    here = pathlib.Path(__file__).parent
+    (here / "begun").touch()
+    while not (here / "may_end").exists():
+        time.sleep(0.01)
+    return "at last"
 
 def strange(request):
     return {"txt": "a"} if request.user == "form" else 7 if request.user == "kind" else None
@@ -135,15 +135,21 @@ def test_a_function_that_fails_is_a_400_that_says_why(own: Session, handler: str
     assert (entry["fault"], entry["scenario"]) == ("scenario_failed", "asked")
 
 
-def test_a_function_that_blocks_keeps_no_other_request_waiting(own: Session) -> None:
-    own.add({"match": {"user": "wait"}, "reply": {"handler": "flows:sleeps"}}, {"reply": "at once"})
+def test_a_function_that_blocks_keeps_no_other_request_waiting(own: Session, folder: Path) -> None:
+    blocking = {"handler": "flows:holds_its_loop", "answer_within_s": 30}
+    own.add({"match": {"user": "wait"}, "reply": blocking}, {"reply": "at once"})
     waiting = threading.Thread(target=say, args=(own, "wait"))
     waiting.start()
-    began = time.monotonic()
-    assert words(own) == "at once"
-    assert time.monotonic() - began < 0.45
-    waiting.join()
-    assert sorted(entry["reply"]["text"] for entry in own.journal()) == ["at once", "awake"]
+    try:
+        ends = time.monotonic() + 20
+        while not (folder / "begun").exists():
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+        assert words(own) == "at once"
+    finally:
+        (folder / "may_end").touch()
+        waiting.join()
+    assert sorted(entry["reply"]["text"] for entry in own.journal()) == ["at last", "at once"]
 
 
 @pytest.mark.parametrize(
@@ -187,14 +193,6 @@ def until(session: Session, expected: str) -> bool:
         if words(session, "ab") == expected:
             return True
     return False
-
-
-@pytest.fixture
-def llm(server: FakeServer) -> Iterator[FakeLLM]:
-    where = urlsplit(server.url)
-    handle = FakeLLM(Endpoint("fake_llm", "fake_llm", str(where.hostname), where.port or 0, "http"), uuid4().hex)
-    yield handle
-    handle.close()
 
 
 def test_a_function_of_the_test_answers(llm: FakeLLM) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
-from uuid import uuid4
 
 import httpx
 import openai
@@ -15,18 +12,8 @@ import pytest
 from realstack.errors import FakeLLMError
 from realstack.handles.llm import FakeLLM
 from realstack.handles.llm_cost import EXAMPLE_PRICES, Price
-from realstack.model import Endpoint
 
-from .conftest import FakeServer
 from .raw import BODIES, exchange, headers_of
-
-
-@pytest.fixture
-def llm(server: FakeServer) -> Iterator[FakeLLM]:
-    where = urlsplit(server.url)
-    handle = FakeLLM(Endpoint("fake_llm", "fake_llm", str(where.hostname), where.port or 0, "http"), uuid4().hex)
-    yield handle
-    handle.close()
 
 
 def ask(llm: FakeLLM, user: str = "hello", *, dialect: str = "openai_chat", model: str = "gpt-5-mini") -> int:

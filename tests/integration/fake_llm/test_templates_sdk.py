@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-from uuid import uuid4
 
 import anthropic
 import httpx
@@ -15,21 +12,12 @@ from openai.types.chat import ChatCompletionMessageFunctionToolCall
 
 from realstack.errors import FakeLLMError
 from realstack.handles.llm import FakeLLM
-from realstack.model import Endpoint
 
-from .conftest import FakeServer, Session
+from .conftest import Session
 from .raw import BODIES, headers_of
 
 if TYPE_CHECKING:
     from google import genai
-
-
-@pytest.fixture
-def llm(server: FakeServer) -> Iterator[FakeLLM]:
-    where = urlsplit(server.url)
-    handle = FakeLLM(Endpoint("fake_llm", "fake_llm", str(where.hostname), where.port or 0, "http"), uuid4().hex)
-    yield handle
-    handle.close()
 
 
 def test_one_template_speaks_in_every_dialect(

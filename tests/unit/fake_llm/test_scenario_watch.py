@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fake_llm import scenario_watch
+from fake_llm import edits
 from fake_llm.model import Message, Turn
 from fake_llm.scenario_file import load_files, load_text
 from fake_llm.scenario_watch import WatchedFiles
@@ -36,7 +36,7 @@ class Edited:
 
 @pytest.fixture
 def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Edited:
-    monkeypatch.setattr(scenario_watch, "LOOKS_EVERY_S", 0.0)
+    monkeypatch.setattr(edits, "LOOKS_EVERY_S", 0.0)
     return Edited(tmp_path)
 
 
@@ -75,7 +75,7 @@ def test_a_sessions_own_rules_and_those_handed_over_stay(edited: Edited) -> None
 
 
 def test_it_does_not_look_at_every_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scenario_watch, "LOOKS_EVERY_S", 3600.0)
+    monkeypatch.setattr(edits, "LOOKS_EVERY_S", 3600.0)
     edited = Edited(tmp_path)
     assert edited.said() == "before"
     edited.write("a.yaml", "- {name: hello, reply: after}")
