@@ -169,10 +169,10 @@ def test_slow_headers_run_into_the_sdks_timeout(session: Session, chat: openai.O
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_stall_is_a_few_events_and_then_silence(session: Session, dialect: str) -> None:
-    fail(session, "stall", after_tokens=2, hang_s=0.2)
+    fail(session, "stall", after_tokens=2, hang_s=1)
     found = raw(session, dialect, stream=True)
     assert said(found) == ["one", "two"]
-    assert found.pieces[-1][0] < 0.15
+    assert found.pieces[-1][0] < 0.9
     assert session.journal()[0]["outcome"] == "hung"
 
 
