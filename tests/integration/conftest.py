@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -14,10 +15,17 @@ import pytest
 
 from realstack.model import Run, ServiceSpec
 from realstack.providers.scratch import tmpfs_with_room
+from tests.warm import Warm
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background job ignores Ctrl-C, and so would everything that the tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    with closing(Warm()) as made:
+        yield made
 
 
 @pytest.fixture

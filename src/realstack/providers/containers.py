@@ -83,13 +83,16 @@ class _Start:
         self.api, self.engine, self.run, self.pull_within_s = api, api.engine, run, pull_within_s
         self.running: dict[str, Contained] = {}
         self._network: str | None = None
+        self._waited_for: set[str] = set()
         self._stop = threading.Event()
         self._at_work: list[asyncio.Future[Any]] = []
 
     async def all_of(self, specs: Sequence[ServiceSpec]) -> None:
         """Start each as soon as what it depends on is as far as it must be."""
         docker_engine.leave_note(self.run, self.engine)
-        if any(spec.depends_on for spec in specs):
+        dependencies = [dependency for spec in specs for dependency in spec.depends_on]
+        self._waited_for = {each.service for each in dependencies if each.condition == "service_healthy"}
+        if dependencies:
             self._network = await self._in_thread(self._make_network)
         started = {spec.compose_name: asyncio.Event() for spec in specs}
 
@@ -142,6 +145,9 @@ class _Start:
         config["Image"] = tag_of(spec)
         if baked := ensure_baked(self.api, spec, image, declared, self.run, stop=self._stop):
             config.update(Image=baked.image, Entrypoint=baked.entrypoint, Cmd=baked.command)
+        if spec.compose_name not in self._waited_for:
+            # Clients ask whether it is ready. The engine would go on to start a process in it for each check.
+            config["Healthcheck"] = {"Test": ["NONE"]}
         config["Labels"] = {**spec.labels, **self.run.labels, SERVICE_LABEL: spec.name}
         if self._network is not None:
             config["HostConfig"]["NetworkMode"] = self._network

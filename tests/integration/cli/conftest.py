@@ -12,6 +12,7 @@ import pytest
 
 from realstack import registry
 from tests.integration.cli.leftovers import looked_for
+from tests.warm import Warm
 
 COMPOSE = """
 services:
@@ -43,8 +44,9 @@ seed = ["db/redis.yaml"]
 class Shop:
     """A project, and the command run in it."""
 
-    def __init__(self, path: Path, home: Path) -> None:
+    def __init__(self, path: Path, home: Path, warm: Warm) -> None:
         self.path = path
+        self._warm = warm
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("REALSTACK_")}
         self.environ |= {"REALSTACK_HOME": str(home), "CI": "true", "PYTHONPATH": os.pathsep.join(sys.path)}
         self.write("docker-compose.test.yml", COMPOSE)
@@ -74,17 +76,16 @@ class Shop:
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command to its end."""
-        with self.start(*arguments) as process:
-            try:
-                out, err = process.communicate(timeout=120)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+        return self._warm.run("realstack", *arguments, cwd=self.path, env=self.environ)
+
+    def pytest(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run pytest to its end."""
+        environment = {**self.environ, **variables}
+        return self._warm.run("pytest", "-p", "no:cacheprovider", *arguments, cwd=self.path, env=environment)
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm: Warm) -> Iterator[Shop]:
     """A project whose environment, if one is up at the end, is taken down; nothing may be left then.
 
     That is no record, no folder of a run and no process of one.
@@ -93,7 +94,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     project = tmp_path / "shop"
     project.mkdir()
     monkeypatch.setenv("REALSTACK_HOME", str(tmp_path / "home"))
-    made = Shop(project, tmp_path / "home")
+    made = Shop(project, tmp_path / "home", warm)
     yield made
     made.write("docker-compose.test.yml", COMPOSE)
     made.write("pyproject.toml", SETTINGS)

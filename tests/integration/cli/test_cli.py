@@ -99,14 +99,7 @@ def test_pytest_attaches_to_what_is_up(shop: Shop) -> None:
         (shop.path / "pyproject.toml").read_text() + '[tool.pytest.ini_options]\nasyncio_mode = "auto"\n',
     )
     shop.call("up")
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"],
-        cwd=shop.path,
-        env=shop.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ran = shop.pytest()
     assert ran.returncode == 0, ran.stdout
     assert "attached to run" in ran.stdout
     assert json.loads(shop.call("status", "--json").stdout)["up"], "pytest must not end what it did not start"

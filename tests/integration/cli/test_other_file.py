@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -44,14 +43,7 @@ def two_files(shop: Shop) -> Iterator[Shop]:
 
 
 def pytest_in(shop: Shop, **variables: str) -> str:
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(shop.path)],
-        cwd=shop.path,
-        env={**shop.environ, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ran = shop.pytest("--rootdir", str(shop.path), **variables)
     assert ran.returncode == 0, ran.stdout
     return ran.stdout
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import http.cookiejar  # noqa: F401 - pytester forgets at each test's end what was first imported in it: two of it clash
+import os
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,6 +20,7 @@ from realstack.model import Endpoint, Run, ServiceSpec
 from realstack.providers.embedded import Embedded
 from realstack.readiness import until_ready
 from realstack.services import service
+from tests.warm import Warm
 
 SCHEMA = "CREATE TABLE users (id int PRIMARY KEY, name text NOT NULL);"
 SEED = "INSERT INTO users VALUES (1, 'Ada'), (2, 'Lin');"
@@ -46,9 +52,10 @@ CACHES = platformdirs.user_cache_path().absolute()
 class Project:
     """A small project with a schema, a seed, and settings."""
 
-    def __init__(self, pytester: pytest.Pytester) -> None:
+    def __init__(self, pytester: pytest.Pytester, warm: Warm) -> None:
         self.pytester = pytester
         self.path = pytester.path
+        self._warm = warm
         self.write("db/001.sql", SCHEMA)
         self.write("db/seed.sql", SEED)
         self.write("db/redis.yaml", "greeting: hello\n")
@@ -67,13 +74,30 @@ class Project:
         self.write("pyproject.toml", SETTINGS.format(services=named, ini=ini))
 
     def run(self, *arguments: str) -> pytest.RunResult:
-        """Run pytest in the project."""
+        """Run pytest in the current folder: the project's, until the test changes it."""
+        began = time.monotonic()
+        ran = self._python("pytest", "-p", "no:cacheprovider", *arguments)
+        sys.stdout.write(ran.stdout)
+        sys.stderr.write(ran.stderr)
+        out, err = ran.stdout.splitlines(), ran.stderr.splitlines()
+        return pytest.RunResult(ran.returncode, out, err, time.monotonic() - began)
+
+    def run_by_a_new_interpreter(self, *arguments: str) -> pytest.RunResult:
+        """Where it matters what is imported."""
         return self.pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments, timeout=120)
+
+    def realstack(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command in the project."""
+        return self._python("realstack", *arguments)
+
+    def _python(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        return self._warm.run(module, *arguments, cwd=Path.cwd(), env=environment)
 
 
 @pytest.fixture
 def project(
-    pytester: pytest.Pytester, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    pytester: pytest.Pytester, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, warm: Warm
 ) -> Project:
     monkeypatch.setenv("REALSTACK_HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("XDG_CACHE_HOME", str(CACHES))
@@ -81,8 +105,9 @@ def project(
         monkeypatch.delenv(name, raising=False)
     # Only what a test asks for is loaded: every plugin of the environment costs each inner run its import.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p realstack -p asyncio -p anyio -p xdist")
-    return Project(pytester)
+    plugins = ("realstack", "pytest_asyncio.plugin", "anyio.pytest_plugin", "xdist")
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p {name}" for name in plugins))
+    return Project(pytester, warm)
 
 
 @pytest.fixture

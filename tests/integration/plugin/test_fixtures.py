@@ -166,7 +166,7 @@ def test_unit():
     assert ours <= {"realstack", "realstack.handles", "realstack.pytest_plugin", "realstack.unrewritten"}
 """,
     )
-    result = project.run()
+    result = project.run_by_a_new_interpreter()
     result.assert_outcomes(passed=1)
     assert not list((project.path / "nowhere").glob("*"))
 
@@ -233,7 +233,7 @@ def test_two_runs_at_once_do_not_see_each_other(project: Project) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     for attach in (False, True):
         if attach:
-            subprocess.run([sys.executable, "-m", "realstack", "up"], cwd=project.path, check=True, capture_output=True)
+            assert project.realstack("up").returncode == 0
         runs = [
             subprocess.Popen(command, cwd=project.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             for _ in range(3)
@@ -242,7 +242,7 @@ def test_two_runs_at_once_do_not_see_each_other(project: Project) -> None:
             outputs = [run.communicate(timeout=120)[0] for run in runs]
         finally:
             if attach:
-                subprocess.run([sys.executable, "-m", "realstack", "down"], cwd=project.path, check=True)
+                assert project.realstack("down").returncode == 0
         assert [run.returncode for run in runs] == [0, 0, 0], outputs
         assert all(("attached to run" in output) is attach for output in outputs)
 

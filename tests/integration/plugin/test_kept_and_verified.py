@@ -28,15 +28,10 @@ async def test_passes(real_db):
 """
 
 
-def realstack(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "realstack", *arguments]
-    return subprocess.run(command, cwd=project.path, capture_output=True, text=True, timeout=60, check=False)
-
-
 @pytest.fixture
 def down_after(project: Project) -> Iterator[None]:
     yield
-    assert realstack(project, "down").returncode == 0
+    assert project.realstack("down").returncode == 0
 
 
 @pytest.mark.usefixtures("down_after")
@@ -53,11 +48,11 @@ def test_the_database_of_a_failed_test_is_kept_with_its_address(project: Project
     for shown, name in kept:
         assert name in shown
         assert "***" in shown
-        assert realstack(project, "state", "url", name).stdout.strip().endswith(name)
-        differing = realstack(project, "state", "verify", name, "--json")
+        assert project.realstack("state", "url", name).stdout.strip().endswith(name)
+        differing = project.realstack("state", "verify", name, "--json")
         assert differing.returncode == 1
         assert 'users + {"id": 7, "name": "Kim"}' in json.loads(differing.stdout)["differences"]
-    assert realstack(project, "state", "verify").returncode == 0
+    assert project.realstack("state", "verify").returncode == 0
 
 
 def test_where_no_test_failed_nothing_is_kept_and_nothing_runs_on(project: Project) -> None:
@@ -65,7 +60,7 @@ def test_where_no_test_failed_nothing_is_kept_and_nothing_runs_on(project: Proje
     project.write("test_passes.py", "async def test_passes(real_db): await real_db.execute('DELETE FROM users')\n")
     for arguments in ((), ("-n", "2")):
         project.run("--realstack-keep-failed", *arguments).assert_outcomes(passed=1)
-        assert realstack(project, "status").returncode == 1
+        assert project.realstack("status").returncode == 1
     ours = [each.info["cmdline"] or () for each in psutil.process_iter(["cmdline"])]
     assert not [command for command in ours if any(str(project.path) in word for word in command)]
 
@@ -85,26 +80,26 @@ asyncio.run(main())
 @pytest.mark.usefixtures("down_after")
 def test_state_tells_what_was_changed_in_the_standing_database(project: Project) -> None:
     project.settings("postgres")
-    assert realstack(project, "up").returncode == 0
-    fine = realstack(project, "state", "verify")
+    assert project.realstack("up").returncode == 0
+    fine = project.realstack("state", "verify")
     assert (fine.returncode, "is at the known state" in fine.stdout) == (0, True)
-    variables = json.loads(realstack(project, "env", "--format", "json").stdout)
+    variables = json.loads(project.realstack("env", "--format", "json").stdout)
     subprocess.run([sys.executable, "-c", DELETE_LIN], env={**variables, "PATH": "/usr/bin:/bin"}, check=True)
-    differing = realstack(project, "state", "verify")
+    differing = project.realstack("state", "verify")
     assert differing.returncode == 1
     assert 'users - {"id": 2, "name": "Lin"}' in differing.stdout
-    assert "users: 1 deleted" in realstack(project, "state", "changes").stdout
-    assert json.loads(realstack(project, "state", "changes", "--json").stdout)["tables"]["users"]["deleted"]
-    by_url = realstack(project, "state", "verify", str(variables["DATABASE_URL"]))
+    assert "users: 1 deleted" in project.realstack("state", "changes").stdout
+    assert json.loads(project.realstack("state", "changes", "--json").stdout)["tables"]["users"]["deleted"]
+    by_url = project.realstack("state", "verify", str(variables["DATABASE_URL"]))
     assert (by_url.returncode, f":{variables['PGPASSWORD']}@" in by_url.stdout) == (1, False)
-    assert realstack(project, "reset").returncode == 0
-    assert realstack(project, "state", "verify").returncode == 0
-    wrong = realstack(project, "state", "verify", "nowhere")
+    assert project.realstack("reset").returncode == 0
+    assert project.realstack("state", "verify").returncode == 0
+    wrong = project.realstack("state", "verify", "nowhere")
     assert (wrong.returncode, "nowhere" in wrong.stderr) == (2, True)
 
 
 def test_state_needs_something_that_is_up(project: Project) -> None:
-    refused = realstack(project, "state", "verify")
+    refused = project.realstack("state", "verify")
     assert (refused.returncode, "realstack up" in refused.stderr) == (2, True)
 
 
@@ -129,9 +124,9 @@ asyncio.run(main())
 def test_a_template_that_somebody_wrote_into_fails_the_run(project: Project) -> None:
     project.settings("postgres")
     project.write("test_reads.py", "async def test_reads(real_db): await real_db.fetch('SELECT * FROM users')\n")
-    assert realstack(project, "up").returncode == 0
+    assert project.realstack("up").returncode == 0
     project.run().assert_outcomes(passed=1)  # the first look notes the fingerprint
-    variables = json.loads(realstack(project, "env", "--format", "json").stdout)
+    variables = json.loads(project.realstack("env", "--format", "json").stdout)
     subprocess.run([sys.executable, "-c", WRITE_INTO_TEMPLATE], env={**variables, "PATH": "/usr/bin:/bin"}, check=True)
     result = project.run()
     assert result.ret == 1
@@ -201,16 +196,16 @@ async def test_fails(real_db):
     result = project.run("--realstack-keep-failed", "--realstack-isolation", mode)
     result.assert_outcomes(failed=1)
     [name] = re.findall(r"state url (\w+)\)", result.stdout.str())
-    verified = json.loads(realstack(project, "state", "verify", name, "--json").stdout)
+    verified = json.loads(project.realstack("state", "verify", name, "--json").stdout)
     assert [line for line in verified["differences"] if line.startswith("users ")] == [
         'users - {"id": 5, "name": "Old"}'
     ]
-    assert "users: 1 deleted" in realstack(project, "state", "changes", name).stdout
+    assert "users: 1 deleted" in project.realstack("state", "changes", name).stdout
     (project.path / "db/seed.sql").write_text("INSERT INTO users VALUES (1, 'Ada');")  # the project goes on
-    again = json.loads(realstack(project, "state", "verify", name, "--json").stdout)
+    again = json.loads(project.realstack("state", "verify", name, "--json").stdout)
     assert again["differences"] == verified["differences"]
-    asyncio.run(forget_templates(realstack(project, "state", "url", name).stdout.strip()))
-    gone = realstack(project, "state", "verify", name)
+    asyncio.run(forget_templates(project.realstack("state", "url", name).stdout.strip()))
+    gone = project.realstack("state", "verify", name)
     assert (gone.returncode, "is not there any more" in gone.stderr) == (2, True)
 
 
@@ -237,7 +232,7 @@ async def test_sets(real_redis):
     await real_redis.config_set("maxmemory-policy", "allkeys-lru")
 """,
     )
-    assert realstack(project, "up").returncode == 0
+    assert project.realstack("up").returncode == 0
     for _ in range(2):
         result = project.run(*arguments)
         result.assert_outcomes(passed=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import replace
 
 import asyncpg
@@ -254,5 +253,4 @@ async def test_after(real_db):
             "*test_fails: its database is kept*",
         ]
     )
-    down = project.pytester.run(sys.executable, "-m", "realstack", "down", timeout=60)
-    assert down.ret == 0
+    assert project.realstack("down").returncode == 0

@@ -30,11 +30,11 @@ def of_run(run_id: str, folder: Path) -> list[str]:
     for process in psutil.process_iter():
         try:
             marked = process.environ().get("REALSTACK_RUN") == run_id
-            named = any(str(folder) in word or run_id in word for word in process.cmdline())
+            command = process.cmdline()
         except psutil.Error:
             continue
-        if marked or named:
-            found.append(f"{process.pid} {' '.join(process.cmdline())[:120]}")
+        if marked or any(str(folder) in word or run_id in word for word in command):
+            found.append(f"{process.pid} {' '.join(command)[:120]}")
     return found
 
 
@@ -105,17 +105,14 @@ def test_down_after_a_kill_leaves_nothing_even_if_the_watchdog_died_too(project:
         victim.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
     assert of_run(run_id, folder), "with the watchdog dead, something must be left for `down` to find"
-    down = subprocess.run(
-        [sys.executable, "-m", "realstack", "down"], cwd=project.path, capture_output=True, text=True, check=True
-    )
-    assert "removed" in down.stdout
+    assert "removed" in project.realstack("down").stdout
     assert (of_run(run_id, folder), folder.exists()) == ([], False)
 
 
 def test_a_sweep_leaves_another_living_run_alone(project: Project) -> None:
     process, run_id, folder = started(project)
     try:
-        subprocess.run([sys.executable, "-m", "realstack", "down"], cwd=project.path, capture_output=True, check=True)
+        assert project.realstack("down").returncode == 0
         assert of_run(run_id, folder)
         assert folder.exists()
     finally:

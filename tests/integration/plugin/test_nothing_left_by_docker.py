@@ -127,8 +127,7 @@ def by_pytest(declared: Project) -> Iterator[Started]:
 @pytest.fixture
 def by_up(declared: Project) -> Started:
     """A run that the keeper of `realstack up` owns."""
-    command = [sys.executable, "-m", "realstack"]
-    subprocess.run([*command, "up"], cwd=declared.path, check=True, capture_output=True)
+    assert declared.realstack("up").returncode == 0
     run = record_of().run
     return Started(run, psutil.Process(run.owner_pid))
 
@@ -155,13 +154,6 @@ def test_down_removes_what_a_killed_owner_left_whose_watchdog_died_too(
     # A `down` of a test beside this one may sweep the engine of it meanwhile: the owner is dead, and from here.
     _, *here = left(started.run)
     assert here == [True, True]
-    down = subprocess.run(
-        [sys.executable, "-m", "realstack", "down", "--json"],
-        cwd=declared.path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    told = json.loads(down.stdout)
+    told = json.loads(declared.realstack("down", "--json").stdout)
     assert f"folder {started.run.folder}" in told["removed"]
     assert (told["not_removed"], left(started.run)) == ([], (set(), False, False))

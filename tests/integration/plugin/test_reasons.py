@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from tests.integration.plugin.conftest import Project
@@ -48,7 +44,7 @@ def test_a_run_says_why_it_does_not_use_what_is_up(project: Project, test: str, 
     project.settings("redis")
     project.write("test_it.py", test)
     file = project.write("docker-compose.test.yml", REDIS.format(databases=7))
-    realstack(project, "up")
+    assert project.realstack("up").returncode == 0
     try:
         file.write_text(REDIS.format(databases=8))
         result = project.run(*workers)
@@ -56,9 +52,4 @@ def test_a_run_says_why_it_does_not_use_what_is_up(project: Project, test: str, 
         result.stdout.fnmatch_lines(["realstack: what is up is not used: its declaration differs*`realstack down`*"])
         result.stdout.fnmatch_lines(["realstack: ready after *"] if not workers else ["realstack: attached after *"])
     finally:
-        realstack(project, "down")
-
-
-def realstack(project: Project, command: str) -> None:
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-m", "realstack", command], cwd=project.path, env=environ, check=True, timeout=120)
+        assert project.realstack("down").returncode == 0

@@ -58,27 +58,15 @@ def with_scenarios(project: Project, words: str, *, test: str = TEST) -> None:
     project.write("test_said.py", test.replace("WORDS", words))
 
 
-def realstack(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "realstack", *arguments],
-        cwd=project.path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-
-
 @contextmanager
 def up(project: Project) -> Iterator[None]:
     """What `realstack up` starts, until the end of the block."""
-    started = realstack(project, "up")
+    started = project.realstack("up")
     try:
         assert started.returncode == 0, started.stderr
         yield
     finally:
-        realstack(project, "down")
+        project.realstack("down")
 
 
 def test_every_session_starts_with_the_files_on_every_provider(project: Project, provider: str) -> None:
@@ -115,7 +103,7 @@ def test_realstack_reset_hands_an_edited_file_to_the_session_that_realstack_env_
     with up(project):
         project.run().assert_outcomes(passed=2)
         with_scenarios(project, "as it is now", test=TEST + UNNAMED.replace("of-the-application", "default"))
-        assert realstack(project, "reset").returncode == 0
+        assert project.realstack("reset").returncode == 0
         project.run().assert_outcomes(passed=2)
 
 

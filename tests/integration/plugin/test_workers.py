@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from signal import SIGKILL
 
 import asyncpg
 import pytest
@@ -139,7 +139,7 @@ async def test_hold(real_db):
 async def test_databases_of_a_killed_run_are_dropped_by_the_next(project: Project, few_connections: Endpoint) -> None:
     project.settings("postgres")
     project.write("test_hold.py", ORPHANS)
-    project.pytester.run(sys.executable, "-m", "pytest", "-q", timeout=60)
+    assert project.run("-q").ret == -SIGKILL
     held = (project.path / "held.txt").read_text()
     connection = await asyncpg.connect(**connect_arguments(few_connections))
     try:

@@ -222,6 +222,32 @@ async def test_what_depends_on_a_healthy_service_starts_after_it(made: Made, doc
         assert await log_with(running["after"], "told") == ["was first", "told"]
 
 
+async def test_only_what_is_waited_for_is_checked_by_the_engine_again_and_again(
+    docker_run: Run, project: Write
+) -> None:
+    declared = project("""
+        services:
+          before: {image: $IMAGE, entrypoint: [sleep, "60"], healthcheck: {test: ["CMD", "true"], interval: 100ms}}
+          after:
+            image: $IMAGE
+            entrypoint: [sleep, "60"]
+            healthcheck: {test: ["CMD", "true"], interval: 100ms}
+            depends_on: {before: {condition: service_healthy}}
+    """)
+    of_run = f"{docker_engine.project_of(docker_run.run_id)}-{{}}"
+    async with Containers().running(declared.services, docker_run):
+        checked = {
+            name: subprocess.run(
+                ["docker", "inspect", "--format", "{{if .State.Health}}yes{{end}}", of_run.format(name)],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.strip()
+            for name in ("before", "after")
+        }
+    assert checked == {"before": "yes", "after": ""}
+
+
 @both
 async def test_a_dependency_that_dies_before_it_is_healthy_ends_the_start(
     made: Made, docker_run: Run, project: Write
