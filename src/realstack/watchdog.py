@@ -5,8 +5,8 @@ It holds the reading end of a pipe. The owner holds the writing end and never wr
 whatever signal, or could not remove all: the watchdog then ends the run's processes, removes its containers,
 networks and volumes, its folder and its record. While an engine does not let it, it tries again for some minutes.
 
-It starts while the services do, and they need the processor more: it begins with next to no imports. What a sweep
-needs is imported a second later, or when the owner has died before.
+It starts while the services do, and they need the processor more, as do the first tests after them: it begins with next
+to no imports. What a sweep needs is imported some seconds later, or when the owner has died before.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from realstack.registry import Record
 
 DONE = b"done"
+FIRST_LOOK_AFTER_S = 5.0
+LOOKS_EVERY_S = 1.0
 ROUNDS = 3
 """Looks in a row: an engine may still be creating what a dead client had asked it for."""
 TRIES_AGAIN_AFTER_S = (1, 2, 5, 10, 20, 30, 60, 120)
@@ -149,17 +151,20 @@ def _owner_is_done(owner_pid: int, owner_started: float) -> bool:
     """Wait for the owner's end; whether it said that all is done.
 
     A child that the owner forked without exec may hold the pipe open after the owner's death: hence the
-    look at the process itself every second.
+    look at the process itself, in the end every second.
     """
     heard = b""
+    patience = FIRST_LOOK_AFTER_S
     while True:
-        if select.select([0], [], [], 1.0)[0]:
+        if select.select([0], [], [], patience)[0]:
             chunk = os.read(0, 64)
             heard += chunk
             if not chunk or heard.endswith(DONE):
                 return heard.endswith(DONE)
         elif not _lives(owner_pid, owner_started):
             return False
+        else:
+            patience = LOOKS_EVERY_S
 
 
 def _lives(pid: int, started: float) -> bool:
