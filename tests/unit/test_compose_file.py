@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from realstack.compose_file import _READ_KEYS, _TOP_KEYS, ComposeProject, read_compose_file
+from realstack.compose_file import _READ_KEYS, _TOP_KEYS, ComposeProject, document, read_compose_file
+from realstack.compose_file.document import Text
 from realstack.compose_file.interpolate import RequiredMissingError, read_env_file, substitute
 from realstack.errors import ComposeFileError
 from realstack.model import Dependency, HealthCheck, Port, ServiceSpec, Volume
@@ -409,3 +412,19 @@ def test_whatever_shape_stands_where_another_belongs_is_read_or_refused_but_neve
 def _read_or_refused(read: Read, text: str) -> None:
     with contextlib.suppress(ComposeFileError):
         read(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [(ROOT / "docker-compose.test.yml").read_text(), "a: &x {b: 'null', c: , 'd': yes}\ne: {<<: *x, f: [1, 0x1, ~]}\n"],
+)
+def test_libyaml_and_pyyaml_read_the_same(text: str) -> None:
+    def written(value: Any) -> Any:
+        if isinstance(value, dict):
+            return [(written(key), written(one)) for key, one in value.items()]
+        if isinstance(value, list):
+            return [written(one) for one in value]
+        return (value, value.line, value.plain) if isinstance(value, Text) else value
+
+    in_python, fastest = (yaml.load(text, Loader=each) for each in (document._IN_PYTHON, document._FASTEST))
+    assert written(in_python) == written(fastest)
