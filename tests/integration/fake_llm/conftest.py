@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -24,6 +26,15 @@ if TYPE_CHECKING:
     from google import genai
 
 ROOT = Path(__file__).parents[3]
+CONTEXT_READ_ONCE = functools.cache(ssl.create_default_context)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def certificates_read_once() -> Iterator[None]:
+    """All is plain HTTP here, and yet each client reads the machine's CA certificates: 40 ms, most of many a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", CONTEXT_READ_ONCE)
+        yield
 
 
 class FakeServer:
