@@ -164,11 +164,12 @@ def plugin_own() -> float:
             subprocess.run([*command, folder], cwd=folder, check=True, capture_output=True)
         functions: dict[Any, Any] = vars(pstats.Stats(profile))["stats"]
     own = f"{os.sep}realstack{os.sep}"
-    return sum(
+    taken: list[float] = [
         cumulative
         for (file, *_), (*_, cumulative, callers) in functions.items()
         if own in file and not any(own in caller for caller, *_ in callers)
-    )
+    ]
+    return sum(taken)
 
 
 def cpu_seconds(argv: list[str], folder: str) -> float:

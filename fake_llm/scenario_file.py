@@ -70,8 +70,7 @@ def load_text(text: str, name: str) -> tuple[Scenario, ...]:
     :raises ScenarioError: it is no YAML, or not of the form.
     """
     try:
-        root = yaml.compose(text, Loader=_LOADER)
-        document = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe one
+        root, document = _parsed(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ScenarioError([f"{name}:{line}: not YAML: {error.problem}"]) from error
@@ -89,8 +88,17 @@ def load_text(text: str, name: str) -> tuple[Scenario, ...]:
     return scenarios_from(form.scenarios, prefix=Path(name).stem)
 
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_FASTEST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's, where PyYAML has it: it takes a tenth of the time."""
+
+
+def _parsed(text: str) -> tuple[yaml.Node | None, Any]:
+    try:
+        return yaml.compose(text, Loader=_FASTEST), yaml.load(text, Loader=_FASTEST)  # noqa: S506 - a safe one
+    except yaml.YAMLError:  # again in Python, for its line, which is nearer to the mistake
+        return yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+
+
 _load_once = lru_cache(maxsize=64)(load_text)
 
 
