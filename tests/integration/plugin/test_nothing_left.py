@@ -22,6 +22,19 @@ def test_hold(real_db, real_redis, fake_llm, realstack_env):
     while True:
         time.sleep(0.05)
 """
+FORK = """
+import os, pathlib, time
+
+def test_hold(real_db, realstack_env):
+    child = os.fork()
+    if child == 0:
+        time.sleep(90)
+        os._exit(0)
+    pathlib.Path("child.txt").write_text(str(child))
+    pathlib.Path("run.txt").write_text(f"{realstack_env.run.run_id} {realstack_env.run.folder}")
+    while True:
+        time.sleep(0.05)
+"""
 
 
 def of_run(run_id: str, folder: Path) -> list[str]:
@@ -48,9 +61,9 @@ def gone_within(seconds: float, run_id: str, folder: Path) -> tuple[list[str], b
     return left, exists
 
 
-def started(project: Project, *arguments: str) -> tuple[subprocess.Popen[bytes], str, Path]:
+def started(project: Project, *arguments: str, text: str = HOLD) -> tuple[subprocess.Popen[bytes], str, Path]:
     """pytest in a session of its own, holding all services; with its run's id and folder."""
-    project.write("test_hold.py", HOLD)
+    project.write("test_hold.py", text)
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
         cwd=project.path,
@@ -86,6 +99,20 @@ def test_the_whole_process_group_killed_at_once_leaves_nothing(project: Project)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
     assert gone_within(15, run_id, folder) == ([], False)
+
+
+def test_a_killed_run_whose_forked_child_lives_on_leaves_nothing(project: Project) -> None:
+    """The child has the owner's end of the watchdog's pipe too, so that the pipe tells nothing."""
+    process, run_id, folder = started(project, text=FORK)
+    child = psutil.Process(int((project.path / "child.txt").read_text()))
+    try:
+        process.kill()
+        process.wait(30)
+        assert gone_within(20, run_id, folder) == ([], False)
+        assert child.is_running()
+    finally:
+        child.kill()
+        process.communicate()
 
 
 def test_killed_controller_and_workers_of_xdist_leave_nothing(project: Project) -> None:
