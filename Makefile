@@ -16,7 +16,7 @@ help: ## List the targets.
 $(STAMP): pyproject.toml constraints.txt
 	@"$(or $(PYTHON),python3)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "realstack needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.13"; exit 1; }
-	@echo "Installing what the project needs into $(VENV): once, and again when that changes (a minute; seconds with uv)."
+	@echo "Installing what the project needs into $(VENV): once, and again when that changes (a minute or two; seconds with uv)."
 	@if command -v uv >/dev/null; then \
 		uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV); \
 		uv pip install --quiet --python $(VENV) --constraint constraints.txt --compile-bytecode --editable '.[dev]'; \
