@@ -50,6 +50,7 @@ create table booked (
 create table exclusive (
     id int, n int, exclude using btree (n with =) where (n > 2) deferrable initially deferred
 );
+create table herd (id int, n int, breed text default 'b', primary key (breed, id));
 create sequence free_sequence cache 5;
 create sequence waiting_sequence;
 create unlogged table scratch (id int primary key, n int);
@@ -77,7 +78,7 @@ create table ruled (id int primary key, n int);
 create rule no_delete as on delete to ruled where old.n = 0 do instead nothing;
 create rule twice as on insert to ruled where new.n = 5 do also insert into audit values ('rule', new.id);
 create table nothing ();
-insert into scratch select i, i from generate_series(1, 5) i;
+insert into scratch select i, i from generate_series(1, 40) i;
 insert into parts select i, (array['a', 'b'])[1 + i % 2], i from generate_series(1, 12) i;
 insert into parent select i, i from generate_series(1, 3) i;
 insert into heir select i, i, 'h' from generate_series(1, 3) i;
@@ -88,6 +89,7 @@ insert into ruled select i, i from generate_series(1, 4) i;
 insert into nothing default values;
 insert into booked select i, 10 * i from generate_series(1, 4) i;
 insert into exclusive select i, i from generate_series(1, 6) i;
+insert into herd select i, i % 6, 'b' || i % 2 from generate_series(1, 40) i;
 select nextval('free_sequence');
 create materialized view counted as select count(*) from audit;
 create table always (id int primary key, n int);
@@ -102,7 +104,7 @@ select lo_from_bytea(4242, 'known');
 """
 FIXED = (
     *("scratch", "audit", "parts", "parts_a", "parts_a1", "parent", "heir", "chicken", "egg", "hidden", "ruled"),
-    *("booked", "exclusive"),
+    *("booked", "exclusive", "herd"),
 )
 
 

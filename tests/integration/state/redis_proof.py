@@ -108,7 +108,7 @@ class Socket:
         answers: list[Any] = []
         for _ in commands:
             try:
-                answers.append(await self.read())
+                answers.append(await self.answer())
             except (OSError, asyncio.IncompleteReadError):
                 self.close()
                 break
@@ -117,6 +117,13 @@ class Socket:
     def send(self, commands: Iterable[Sequence[str | bytes | int]]) -> None:
         assert self._streams
         self._streams[1].write(b"".join(map(_packed, commands)))
+
+    async def answer(self) -> Any:
+        """The next answer. What is published to a subscriber comes between answers, and is none."""
+        while True:
+            found = await self.read()
+            if not isinstance(found, list) or not found or found[0] not in (b"message", b"pmessage"):
+                return found
 
     async def read(self) -> Any:
         assert self._streams
@@ -358,7 +365,7 @@ class Proof:
                 self._happened.may_be_told.add("waits in")
                 session.waits_long = step.words[1] == NO_SUCH_QUEUE
             return True
-        self._answered(session, step, await session.read())
+        self._answered(session, step, await session.answer())
         return False
 
     def _answered(self, session: Socket, step: Step, answer: Any) -> None:  # noqa: PLR0912

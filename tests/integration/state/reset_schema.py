@@ -26,6 +26,11 @@ create table booked (
     exclude using gist (int4range(n, n + 2) with &&)
 );
 create index on booked (tripled(n));
+create table herd (breed text, id int, primary key (breed, id));
+create table flock (id bigint primary key, v text);
+create domain sure as int not null check (value > 0);
+create table pack (id sure primary key);
+create table swarm (id int[] primary key);
 create sequence cached cache 10;
 create view loud_users as select id, name from users;
 create materialized view counted as select count(*) from users;
@@ -41,8 +46,26 @@ insert into child values (2, 'y', 3);
 insert into scratch values (1);
 insert into nothing default values;
 insert into booked values (1, 10), (2, 20), (3, 30);
+insert into herd select 'b' || i % 3, i from generate_series(1, 40) i;
+insert into flock select i, 'v' from generate_series(1, 1000) i;
+insert into pack select i from generate_series(1, 40) i;
+insert into swarm select array(select generate_series(1, i)) from generate_series(1, 40) i;
 """
-TABLES = ("users", "runs", "tags", "parts", "only base", "child", "scratch", "nothing", "booked")
+TABLES = (
+    "users",
+    "runs",
+    "tags",
+    "parts",
+    "only base",
+    "child",
+    "scratch",
+    "nothing",
+    "booked",
+    "herd",
+    "flock",
+    "pack",
+    "swarm",
+)
 SEQUENCES = ("users_id_seq", "runs_id_seq", "cached")
 
 

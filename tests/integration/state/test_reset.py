@@ -29,6 +29,12 @@ UNDONE = {
     "update of keys in a row": "update runs set user_id = null; update tags set user_id = null; "
     "update users set id = id + 1000; update users set id = id - 999",
     "delete with its cascade": "delete from users where id < 4",
+    "delete of many rows": "delete from herd",
+    "delete of many, some of which come back": "delete from flock where id <= 200; "
+    "insert into flock select i, 'new' from generate_series(50, 60) i",
+    "delete of more than are noted together": "delete from flock",
+    "delete of many with keys of a domain": "delete from pack",
+    "delete of many with arrays as keys": "delete from swarm",
     "truncate with its cascade": "truncate users cascade",
     "truncate of sequences too": "truncate parts_b, runs restart identity",
     "row that moves to another partition": "update parts set region = 'b' where id = 2",

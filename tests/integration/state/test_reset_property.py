@@ -111,7 +111,7 @@ def test_a_planted_bug_is_found(server: Endpoint, bug: Bug) -> None:
 
     @settings(
         ENGINE,
-        max_examples=300,
+        max_examples=1_000,
         derandomize=True,
     )
     @given(sequence=st.lists(steps(EVERYTHING, only=bug.shown_by), min_size=1, max_size=4))

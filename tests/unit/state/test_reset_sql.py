@@ -9,6 +9,8 @@ USERS = Unit(
     1, "public", "us'ers", False, ("id", "na me"), ("id",), ("OPERATOR(pg_catalog.=)",), ('"public"."us\'ers"',)
 )
 
+HERD = replace(USERS, key=("id", "na me"), equals=USERS.equals * 2, arrays=("pg_catalog._int8", "pg_catalog._text"))
+
 
 def test_names_are_quoted_everywhere() -> None:
     text = sql.shadow(USERS) + sql.triggers(USERS) + sql.restoring(USERS)
@@ -54,9 +56,29 @@ def test_the_log_may_be_added_to_and_the_shadow_may_not() -> None:
 
 
 def test_what_runs_with_the_databases_own_path_leaves_no_name_to_be_found_by_it() -> None:
-    for unit in (USERS, replace(USERS, key=(), equals=())):
+    for unit in (USERS, HERD, replace(USERS, key=(), equals=())):
         text = sql.restoring(unit)
         assert "::text" not in text.replace("::pg_catalog.text", "")
         assert "::record" not in text
         assert " pg_relation_size" not in text
         assert " IN (" not in text
+
+
+def test_keys_that_go_into_arrays_do_so_where_they_are_many() -> None:
+    text = sql.shadow(HERD) + sql.triggers(HERD) + sql.restoring(HERD)
+    assert "ADD COLUMN realstack_keys_0 pg_catalog._int8, ADD COLUMN realstack_keys_1 pg_catalog._text;" in text
+    assert (
+        '(realstack_keys_0, realstack_keys_1) SELECT pg_catalog.array_agg("id"), pg_catalog.array_agg("na me")' in text
+    )
+    assert "ROWS FROM (pg_catalog.unnest(realstack_keys_0), pg_catalog.unnest(realstack_keys_1))" in text
+    assert f"rows OPERATOR(pg_catalog.<=) {sql.MOST_KEYS}" in text
+
+
+def test_arrays_that_have_room_in_the_row_stay_in_it() -> None:
+    text = sql.shadow(replace(HERD, key_bytes=16)) + sql.triggers(replace(HERD, key_bytes=16))
+    assert "ALTER COLUMN realstack_keys_1 SET STORAGE PLAIN" in text
+    assert f"rows OPERATOR(pg_catalog.<=) {sql.ARRAY_BYTES // 16}" in text
+
+
+def test_a_table_that_is_compared_as_a_whole_has_no_arrays() -> None:
+    assert "realstack_keys" not in sql.shadow(replace(HERD, inherits=True))

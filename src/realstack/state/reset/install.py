@@ -12,7 +12,7 @@ from realstack.state.reset.units import NOT_OURS_TO_WATCH, OWN_SCHEMA, Unit, rea
 if TYPE_CHECKING:
     import asyncpg
 
-RESET_FORMAT = 7
+RESET_FORMAT = 8
 """Part of the name of every template with this schema inside. To be raised when what is installed changes."""
 
 _SEQUENCES = f"""

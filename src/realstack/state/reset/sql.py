@@ -26,12 +26,16 @@ _KEPT = ("units", "sequences", "known")
 """Our tables that nobody writes once the template is made."""
 _LOGS = ("dirty", "ddl", "temporary")
 """Those that are added to as the test writes."""
+MANY_KEYS, MOST_KEYS = 32, 4096
+"""Rows deleted by one statement that are noted as arrays: fewer take no longer one by one, and no array is endless."""
+ARRAY_BYTES = 7_000
+"""Of arrays that have to lie in one page of 8 KiB."""
 KEEP_BELOW_BYTES = 262144
 """A log that was emptied keeps its dead rows until it is this long; nobody vacuums a throw-away server."""
 
 
 def shadow(unit: Unit) -> str:
-    """The unit's rows as they are now, and an empty log.
+    """The unit's rows as they are now, and an empty log: a row for each key, or arrays of keys in a row that has none.
 
     The log is unlogged, as it is written by every statement of the test's. A server that crashes empties it, and cuts
     off whoever would reset by it: then a fresh clone is asked for.
@@ -41,6 +45,8 @@ def shadow(unit: Unit) -> str:
         f"CREATE TABLE {OWN}.s_{n} AS SELECT {_names(unit.columns)} FROM {rows}",
         f"CREATE UNLOGGED TABLE {OWN}.k_{n} AS SELECT {key or _names(unit.columns)} FROM {rows} WITH NO DATA",
     ]
+    if _arrays(unit):
+        made.append(f"ALTER TABLE {OWN}.k_{n} {', '.join(_array_columns(unit))}")
     if unit.key:
         made.append(f"CREATE UNIQUE INDEX ON {OWN}.s_{n} ({key})")
     return ";\n".join(made) + ";"
@@ -105,17 +111,44 @@ def _logging(unit: Unit) -> str:
 
     Whoever writes may write the log too: to become its owner first would cost more than the writing.
     """
-    columns = _names(unit.key or unit.columns)
+    log, columns = f"{OWN}.k_{unit.number}", _names(unit.key or unit.columns)
     old, new = f"SELECT {columns} FROM realstack_old", f"SELECT {columns} FROM realstack_new"
-    made = [f"GRANT INSERT ON {OWN}.k_{unit.number} TO PUBLIC;"]
+    made = [f"GRANT INSERT ON {log} TO PUBLIC;"]
     for event, rows in (("insert", new), ("update", f"{old} UNION ALL {new}"), ("delete", old)):
+        note = f"INSERT INTO {log} {f'({columns}) ' if columns else ''}{rows};"
+        many = event == "delete" and _arrays(unit)
+        note = _noting_many(unit, note) if many else f"BEGIN\n    {note}"
         made.append(f"""
 CREATE FUNCTION {OWN}.log_{unit.number}_{event}() RETURNS trigger LANGUAGE plpgsql AS $body$
-BEGIN
-    INSERT INTO {OWN}.k_{unit.number} {rows};
+{note}
     RETURN NULL;
 END $body$;""")
     return "".join(made)
+
+
+def _noting_many(unit: Unit, one_by_one: str) -> str:
+    """The keys of many deleted rows go into one row, as such a row takes little longer than any of them."""
+    most = MOST_KEYS if unit.key_bytes is None else ARRAY_BYTES // unit.key_bytes
+    found = ", ".join(f"pg_catalog.array_agg({quote_name(column)})" for column in unit.key)
+    return f"""DECLARE
+    rows bigint := (SELECT pg_catalog.count(*) FROM (SELECT FROM realstack_old LIMIT {most + 1}) AS few);
+BEGIN
+    IF rows OPERATOR(pg_catalog.>=) {MANY_KEYS} AND rows OPERATOR(pg_catalog.<=) {most}
+    THEN INSERT INTO {OWN}.k_{unit.number} ({", ".join(_arrays(unit))}) SELECT {found} FROM realstack_old;
+    ELSE {one_by_one} END IF;"""
+
+
+def _arrays(unit: Unit) -> list[str]:
+    """The columns of the log for arrays, one for each of the key."""
+    return [f"realstack_keys_{place}" for place in range(len(unit.arrays))] if has_log(unit) else []
+
+
+def _array_columns(unit: Unit) -> list[str]:
+    """Kept within the row where that always has room for them: else each copy has a file more to hold what has not."""
+    made = [f"ADD COLUMN {name} {kind}" for name, kind in zip(_arrays(unit), unit.arrays, strict=True)]
+    if unit.key_bytes is not None:
+        made += [f"ALTER COLUMN {name} SET STORAGE PLAIN" for name in _arrays(unit)]
+    return made
 
 
 def _marking(unit: Unit) -> str:
@@ -138,6 +171,12 @@ def restoring(unit: Unit) -> str:
     put = f"INSERT INTO {unit.table} {_listed(unit)} SELECT {_names(unit.columns, 's')} FROM"
     if unit.key:
         touched = f"(SELECT DISTINCT {_names(unit.key)} FROM {OWN}.k_{n}) AS k"
+        if _arrays(unit):
+            arrays = ", ".join(f"pg_catalog.unnest({name})" for name in _arrays(unit))
+            touched = f"""(
+        SELECT {_names(unit.key)} FROM {OWN}.k_{n} UNION
+        SELECT many.* FROM {OWN}.k_{n}, ROWS FROM ({arrays}) AS many
+    ) AS k ({_names(unit.key)})"""
         restore = f"""
     DELETE FROM {_from(unit)} AS t USING {OWN}.k_{n} AS k WHERE {_same(unit, "t", "k")};
     {put} {touched} JOIN {OWN}.s_{n} AS s ON {_same(unit, "s", "k")};"""

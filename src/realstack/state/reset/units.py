@@ -59,7 +59,21 @@ SELECT DISTINCT ON (i.indrelid) i.indrelid AS oid,
                 AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
            JOIN pg_operator o ON o.oid = am.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace
            WHERE k.place <= i.indnkeyatts ORDER BY k.place
-       ) AS equals
+       ) AS equals,
+       array(
+           SELECT format('%I.%I', n.nspname, l.typname)
+           FROM unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
+           JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+           JOIN pg_type t ON t.oid = a.atttypid
+           JOIN pg_type l ON l.oid = t.typarray JOIN pg_namespace n ON n.oid = l.typnamespace
+           WHERE k.place <= i.indnkeyatts AND t.typtype <> 'd' AND t.typcategory <> 'A' ORDER BY k.place
+       ) AS arrays,
+       (
+           SELECT CASE WHEN min(t.typlen) > 0 THEN sum((t.typlen + 7) / 8 * 8) END
+           FROM unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
+           JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum JOIN pg_type t ON t.oid = a.atttypid
+           WHERE k.place <= i.indnkeyatts
+       ) AS bytes
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
 WHERE i.indrelid = ANY ($1::oid[]) AND i.indisunique AND i.indisvalid AND m.amname = 'btree'
   AND i.indpred IS NULL AND i.indexprs IS NULL
@@ -85,6 +99,8 @@ class Unit:
     """``members``: the tables whose writes count for it. ``equals``: the key columns' equality operators.
 
     ``columns`` are those that can be written. Without a ``key`` rows are told apart by all of their columns.
+    ``arrays``: the types of arrays of the key's columns; () where one is an array itself, or a domain, which may forbid
+    NULL. ``key_bytes``: the most that a key takes in them, None where any could.
     ``inherits``: a write may have gone to any of ``family`` (unit numbers), which are compared as a whole then.
     ``blocked`` says why a write to it cannot be undone in place.
     """
@@ -97,6 +113,8 @@ class Unit:
     key: tuple[str, ...]
     equals: tuple[str, ...]
     members: tuple[str, ...]
+    arrays: tuple[str, ...] = ()
+    key_bytes: int | None = None
     inherits: bool = False
     family: tuple[int, ...] = ()
     blocked: str = ""
@@ -153,6 +171,8 @@ def _unit(number: int, members: list[Any], columns: tuple[str, ...], key: Any, f
         tuple(key["columns"]) if whole_key else (),
         tuple(key["equals"]) if whole_key else (),
         tuple(qualified(row["schema"], row["name"]) for row in members),
+        tuple(key["arrays"]) if whole_key and len(key["arrays"]) == len(key["columns"]) else (),
+        key["bytes"] if whole_key else None,
         root["inherits"],
         family,
         _why_blocked(members),
