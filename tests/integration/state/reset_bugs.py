@@ -38,12 +38,14 @@ BUGS = {
         r"INSERT INTO [^;]*WHERE NOT EXISTS [^;]*;", shown_by=("truncate",)
     ),
     "an insert is not noted": Bug(r"INSERT INTO \S+ ((?!UNION)[^;])* FROM realstack_new;"),
-    "a delete is not noted": Bug(r"INSERT INTO \S+ [^;]* FROM realstack_old;", "NULL;"),
-    "a delete of many is not noted": Bug(r"INSERT INTO \S+ [^;]*array_agg[^;]*;", "NULL;"),
-    "a delete of many is not put back": Bug(r"UNION\s+SELECT many\.\*[^;]*AS many"),
-    "only the first part of many keys is noted": Bug(
-        r"(array_agg[^;]* FROM) realstack_old;", r"\1 (SELECT * FROM realstack_old LIMIT 31) AS few;"
+    "a delete is not noted": Bug(
+        r"INSERT INTO [^;]*;\s+IF NOT FOUND THEN[^;]*; END IF;|INSERT INTO \S+ [^;]* FROM realstack_old;"
     ),
+    "deleted keys are not noted": Bug(r"pg_catalog\.array_agg\([^)]*\)", "NULL"),
+    "one of several deleted keys is noted": Bug(
+        r"FROM realstack_old\s+HAVING", "FROM (SELECT * FROM realstack_old LIMIT 1) AS few HAVING"
+    ),
+    "deleted keys are not put back": Bug(r"UNION\s+SELECT many\.\*[^;]*AS many"),
     "an update notes new keys only": Bug(r"SELECT [^;]* FROM realstack_old\s+UNION ALL "),
     "an update notes old keys only": Bug(r" UNION ALL SELECT [^;]* FROM realstack_new"),
     "the family of a table is not marked": Bug(

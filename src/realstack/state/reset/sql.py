@@ -26,8 +26,8 @@ _KEPT = ("units", "sequences", "known")
 """Our tables that nobody writes once the template is made."""
 _LOGS = ("dirty", "ddl", "temporary")
 """Those that are added to as the test writes."""
-MANY_KEYS, MOST_KEYS = 32, 4096
-"""Rows deleted by one statement that are noted as arrays: fewer take no longer one by one, and no array is endless."""
+MOST_KEYS = 4096
+"""Rows deleted by one statement whose keys are noted together, in arrays."""
 ARRAY_BYTES = 7_000
 """Of arrays that have to lie in one page of 8 KiB."""
 KEEP_BELOW_BYTES = 262144
@@ -116,8 +116,8 @@ def _logging(unit: Unit) -> str:
     made = [f"GRANT INSERT ON {log} TO PUBLIC;"]
     for event, rows in (("insert", new), ("update", f"{old} UNION ALL {new}"), ("delete", old)):
         note = f"INSERT INTO {log} {f'({columns}) ' if columns else ''}{rows};"
-        many = event == "delete" and _arrays(unit)
-        note = _noting_many(unit, note) if many else f"BEGIN\n    {note}"
+        together = event == "delete" and _arrays(unit)
+        note = _noting_together(unit, note) if together else f"BEGIN\n    {note}"
         made.append(f"""
 CREATE FUNCTION {OWN}.log_{unit.number}_{event}() RETURNS trigger LANGUAGE plpgsql AS $body$
 {note}
@@ -126,16 +126,15 @@ END $body$;""")
     return "".join(made)
 
 
-def _noting_many(unit: Unit, one_by_one: str) -> str:
-    """The keys of many deleted rows go into one row, as such a row takes little longer than any of them."""
+def _noting_together(unit: Unit, one_by_one: str) -> str:
+    """The keys of deleted rows go into one row, if they have room there: it takes little longer than one of them."""
     most = MOST_KEYS if unit.key_bytes is None else ARRAY_BYTES // unit.key_bytes
     found = ", ".join(f"pg_catalog.array_agg({quote_name(column)})" for column in unit.key)
-    return f"""DECLARE
-    rows bigint := (SELECT pg_catalog.count(*) FROM (SELECT FROM realstack_old LIMIT {most + 1}) AS few);
-BEGIN
-    IF rows OPERATOR(pg_catalog.>=) {MANY_KEYS} AND rows OPERATOR(pg_catalog.<=) {most}
-    THEN INSERT INTO {OWN}.k_{unit.number} ({", ".join(_arrays(unit))}) SELECT {found} FROM realstack_old;
-    ELSE {one_by_one} END IF;"""
+    return f"""BEGIN
+    INSERT INTO {OWN}.k_{unit.number} ({", ".join(_arrays(unit))})
+    SELECT {found} FROM realstack_old
+    HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0 AND pg_catalog.count(*) OPERATOR(pg_catalog.<=) {most};
+    IF NOT FOUND THEN {one_by_one} END IF;"""
 
 
 def _arrays(unit: Unit) -> list[str]:
