@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 class Finding:
     """One thing that is wrong, at one place.
 
-    ``path`` is relative to the project's root, with ``/``; ``line`` counts from 1, 0: the file as a whole. ``symbol`` is
+    ``path`` is relative to the root of the project, with ``/``; ``line`` counts from 1, 0: the file. ``symbol`` is
     the dotted name of what it is about, which stays the same where code is moved within its file. ``says`` is one
     sentence for a reader, ``fix`` what to do. Findings sort by path, then line.
     """
