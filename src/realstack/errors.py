@@ -50,6 +50,12 @@ class ComposeFileError(RealstackError):
     slug = "compose-file"
 
 
+class BaselineUnusable(RealstackError):
+    """The file of the findings that a code base already had cannot be read or written, or is none."""
+
+    slug = "baseline"
+
+
 class UnsupportedByProvider(RealstackError):
     """The compose file asks for something that the chosen provider cannot do."""
 
