@@ -32,6 +32,8 @@ from realstack.model import (
 )
 
 COMPOSE_FILE = "docker-compose.test.yml"
+EXCLUDED = ("tests", "test_*.py", "*_test.py", "conftest.py", "scripts", "migrations")
+"""What no gate looks at unless the settings say otherwise: patterns of a folder's or a file's name, or of a path."""
 DEFAULT_COMPOSE_FILE = Path(__file__).with_name("default-compose.yml")
 DEFAULT_SERVICES = (POSTGRES, REDIS, FAKE_LLM)
 
@@ -124,6 +126,16 @@ class _FakeLLM:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckSettings:
+    """What ``realstack check`` looks at. ``packages``: [] for all that are found. ``timeout_s``: for each module."""
+
+    packages: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = EXCLUDED
+    python: str = ""
+    timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class _Table:
     """The shape of ``[tool.realstack]``."""
 
@@ -138,6 +150,17 @@ class _Table:
     seed: _Seed = field(default_factory=_Seed)
     fake_llm: _FakeLLM = field(default_factory=_FakeLLM)
     environ: Mapping[str, str] = field(default_factory=dict)
+    check: CheckSettings = field(default_factory=CheckSettings)
+
+
+def load_check_settings(root: Path) -> CheckSettings:
+    """``[tool.realstack.check]`` of the project in ``root``; no service is looked at.
+
+    :raises SettingsError: a key, a type or a value is wrong.
+    """
+    where, raw = _read_pyproject(root)
+    table: _Table = _read(_Table, raw, where)
+    return table.check
 
 
 def load_settings(

@@ -20,6 +20,7 @@ import typer
 from realstack import registry
 from realstack.attaching import up_name, what_is_up, why_not_attach
 from realstack.cli import exit_codes
+from realstack.cli.check import check
 from realstack.cli.progress import Progress
 from realstack.cli.seed import seed
 from realstack.cli.standing import required
@@ -39,6 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.command()(check)
 app.add_typer(seed, name="seed")
 app.add_typer(state_app, name="state")
 

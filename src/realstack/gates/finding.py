@@ -64,7 +64,6 @@ RULES: dict[str, Rule] = {
         flaky_import="a module whose import fails at times",
         undefined_name="a name that is bound nowhere",
         unresolved_import="an import inside a function, or for type checkers alone, of what is not there",
-        unresolved_annotation="an annotation that does not resolve",
         missing_attribute="an attribute that its module does not have",
     ),
 }

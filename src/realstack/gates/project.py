@@ -10,8 +10,6 @@ from pathlib import Path
 
 from realstack.errors import SettingsError
 
-EXCLUDED = ("tests", "test_*.py", "*_test.py", "conftest.py", "scripts", "migrations")
-"""What is not looked at unless the settings say otherwise: patterns of a folder's or a file's name, or of a path."""
 _NEVER = {"__pycache__", "node_modules", "site-packages"}
 _NO_PACKAGE = {"docs", "doc", "examples", "benchmarks", "build", "dist"}
 """Folders beside the packages that are none of the product's, where nobody named the packages."""
@@ -41,7 +39,7 @@ class Project:
     modules: tuple[Module, ...]
 
 
-def find_project(root: Path, packages: Sequence[str] = (), excluded: Sequence[str] = EXCLUDED) -> Project:
+def find_project(root: Path, packages: Sequence[str], excluded: Sequence[str]) -> Project:
     """The modules of ``packages``: names or paths from ``root``; of all that are found there and in ``src``, if none.
 
     :raises SettingsError: a package is not there, or there is none.

@@ -1,19 +1,16 @@
-"""Where a comment allows a rule, and what is said of comments that allow nothing."""
+"""Where a comment allows a rule."""
 
 from __future__ import annotations
 
-import random
 import textwrap
 import tokenize
-from collections import Counter
-from collections.abc import Collection, Mapping
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realstack.gates.allowances import Allowance, allowances_of, apply
-from realstack.gates.finding import RULES, SHARED, Finding
+from realstack.gates.allowances import Allowance, allowances_of
+from realstack.gates.finding import RULES, Finding
 
 HERE = "# realstack: allow[missing-name] because it is made at import"
 FILE = "# realstack: allow-file[missing-name] because it is made at import"
@@ -31,14 +28,6 @@ def allowed(text: str) -> set[int]:
     """The lines from 0 on in which the one allowance of a file covers a finding."""
     [allowance] = parsed(text)
     return {line for line in range(30) if allowance.covers(finding(line))}
-
-
-def told(
-    text: str | bytes, *findings: Finding, gates_run: Collection[str] = ("imports",), paths: Collection[str] = ("a.py",)
-) -> list[Finding]:
-    """What remains where a.py is that text."""
-    source = text if isinstance(text, bytes) else text.encode()
-    return apply(findings, {"a.py": source}.get, gates_run=gates_run, paths=paths)
 
 
 def test_behind_code_it_holds_for_its_line_alone() -> None:
@@ -127,11 +116,8 @@ def test_above_all_code_an_allowance_may_hold_for_the_file_and_line_0(before: st
 
 
 @pytest.mark.parametrize("text", [f'"""Text."""\n{FILE}\n', f"import a  {FILE}\n", f"(\n{FILE}\n)\n"])
-def test_below_code_or_docstring_it_holds_nowhere_and_that_is_said(text: str) -> None:
+def test_below_code_or_docstring_it_holds_nowhere(text: str) -> None:
     assert allowed(text) == set()
-    kept, wrong = sorted(told(text, finding(0)), key=lambda each: each.gate, reverse=True)
-    assert kept == finding(0)
-    assert (wrong.rule, "below the file's first statement" in wrong.says) == ("allowance-unused", True)
 
 
 @pytest.mark.parametrize(
@@ -185,9 +171,8 @@ def test_what_is_no_comment_of_that_form_is_no_allowance(text: str) -> None:
         f"# coding: rot13\nx = 1  {HERE}\n".encode(),
     ],
 )
-def test_a_file_that_cannot_be_split_into_tokens_has_no_allowance_and_that_is_no_finding(source: bytes) -> None:
+def test_a_file_that_cannot_be_split_into_tokens_has_no_allowance(source: bytes) -> None:
     assert allowances_of(source, "a.py") == []
-    assert told(source, finding(1)) == [finding(1)]
 
 
 @pytest.mark.parametrize(
@@ -218,84 +203,10 @@ def test_a_comment_behind_a_continued_last_line_belongs_to_it() -> None:
     assert allowed(f"x = 1 \\\n{HERE}") == {1}
 
 
-def test_only_findings_that_are_covered_go() -> None:
-    text = f"from a import b  {HERE}\nfrom a import c\n"
-    others = [finding(1, "missing-module"), finding(1, path="b.py"), finding(2)]
-    assert told(text, finding(1), *others) == sorted(others)
-
-
 def test_an_allowance_covers_nothing_in_another_file() -> None:
     [allowance] = parsed(FILE)
     assert allowance.covers(finding(1))
     assert not allowance.covers(finding(1, path="b.py"))
-
-
-def test_several_rules_are_allowed_by_one_comment() -> None:
-    text = "import a  # realstack: allow[missing-name, missing-module] because it is made\n"
-    assert told(text, finding(1), finding(1, "missing-module")) == []
-
-
-def test_without_a_reason_nothing_is_allowed_and_that_is_a_finding() -> None:
-    kept, wrong = sorted(
-        told("import a  # realstack: allow[missing-name]\n", finding(1)), key=lambda each: each.gate, reverse=True
-    )
-    assert kept == finding(1)
-    assert (wrong.path, wrong.line, wrong.gate) == ("a.py", 1, SHARED)
-    assert (wrong.rule, wrong.symbol) == ("allowance-without-reason", "missing-name")
-
-
-def test_an_allowance_of_what_is_not_found_is_a_finding_in_files_without_any_too() -> None:
-    [wrong] = told(f"import a\n{HERE}\nimport b\n")
-    assert (wrong.path, wrong.line, wrong.gate) == ("a.py", 2, SHARED)
-    assert (wrong.rule, wrong.symbol) == ("allowance-unused", "missing-name")
-
-
-def test_an_allowance_that_nothing_follows_is_not_needed() -> None:
-    assert [wrong.says for wrong in told(HERE)] == ["The allowance of missing-name has nothing at this place to allow."]
-
-
-def test_of_several_rules_those_that_are_not_needed_are_told() -> None:
-    text = "import a  # realstack: allow[missing-name, missing-module] because it is made\n"
-    assert [wrong.symbol for wrong in told(text, finding(1))] == ["missing-module"]
-
-
-def test_two_allowances_of_one_finding_are_both_needed() -> None:
-    assert told(f"{FILE}\nfrom a import b  {HERE}\n", finding(2)) == []
-
-
-def test_an_allowance_of_a_gate_that_did_not_run_is_not_judged() -> None:
-    assert told(f"import a  {HERE}\n", gates_run=["other"]) == []
-
-
-@pytest.mark.parametrize(
-    ("rule", "says", "fix"),
-    [
-        ("mising_name", "'mising_name', which is no rule", "write `missing-name`, or take it out."),
-        ("qqqq", "'qqqq', which is no rule", "take it out."),
-        ("allowance-unusd", "'allowance-unusd', which is no rule", "take it out."),
-        ("allowance-unused", "allowance-unused cannot be allowed", "take it out."),
-        ("", "names no rule", "name it: `allow[rule] because …`."),
-    ],
-)
-def test_a_rule_that_is_none_or_may_not_be_allowed_is_told_whatever_ran(rule: str, says: str, fix: str) -> None:
-    [wrong] = told(f"import a  # realstack: allow[{rule}] because of it\n", gates_run=[])
-    assert (wrong.rule, wrong.symbol, wrong.fix) == ("allowance-unused", rule, fix)
-    assert says in wrong.says
-
-
-def test_findings_about_allowances_cannot_be_allowed() -> None:
-    before = finding(1, "allowance-unused")
-    remaining = told("import a  # realstack: allow[allowance-unused] because of it\n", before)
-    assert before in remaining
-    assert len(remaining) == 2
-
-
-def test_in_a_file_that_was_not_checked_allowances_hold_but_are_not_judged() -> None:
-    assert told(f"from a import b  {HERE}\nimport c  {HERE}\n", finding(1), paths=[]) == []
-
-
-def test_findings_in_a_file_that_cannot_be_read_remain() -> None:
-    assert told("", finding(0, path="gone.py"), paths=["gone.py"]) == [finding(0, path="gone.py")]
 
 
 def test_a_file_without_the_word_is_not_split_into_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,24 +214,3 @@ def test_a_file_without_the_word_is_not_split_into_tokens(monkeypatch: pytest.Mo
     assert parsed("import a  # realstack\n") == []
     with pytest.raises(pytest.fail.Exception):
         parsed(HERE)
-
-
-def test_each_file_is_read_once() -> None:
-    reads: Counter[str] = Counter()
-
-    def source(path: str) -> bytes:
-        reads[path] += 1
-        return HERE.encode()
-
-    findings = [finding(line, path=path) for line in (1, 2) for path in ("a.py", "b.py")]
-    apply(findings, source, gates_run=["imports"], paths=["b.py", "b.py", "c.py"])
-    assert reads == {"a.py": 1, "b.py": 1, "c.py": 1}
-
-
-def test_what_remains_is_sorted_whatever_came_first() -> None:
-    sources: Mapping[str, bytes] = {f"{name}.py": f"import x\nimport y  {HERE}\n".encode() for name in "abc"}
-    findings = [finding(line, path=path) for path in sources for line in (1, 3)]
-    random.shuffle(findings)
-    remaining = apply(findings, sources.get, gates_run=["imports"], paths=reversed(list(sources)))
-    assert remaining == sorted(remaining)
-    assert [(each.path, each.line) for each in remaining] == [(path, line) for path in sources for line in (1, 2, 3)]

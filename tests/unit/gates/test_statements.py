@@ -137,6 +137,7 @@ def test_what_is_for_type_checkers_alone(source: str, for_types: bool) -> None:
         "def f():\n    if x:\n        import gone",
         "def f():\n    if item.available and item.version:\n        import gone",
         "def f():\n    if x:\n        return\n    import gone",
+        "def f():\n    if sys.platform == 'win32':\n        log()\n    import gone",
         "if __name__ == '__main__':\n    import gone",
     ],
 )

@@ -68,7 +68,8 @@ def test_keys_of_deleted_rows_go_into_arrays_where_they_can() -> None:
     text = sql.shadow(HERD) + sql.triggers(HERD) + sql.restoring(HERD)
     assert "ADD COLUMN realstack_keys_0 pg_catalog._int8, ADD COLUMN realstack_keys_1 pg_catalog._text;" in text
     assert (
-        '(realstack_keys_0, realstack_keys_1)\n    SELECT pg_catalog.array_agg("id"), pg_catalog.array_agg("na me")' in text
+        '(realstack_keys_0, realstack_keys_1)\n    SELECT pg_catalog.array_agg("id"), pg_catalog.array_agg("na me")'
+        in text
     )
     assert "ROWS FROM (pg_catalog.unnest(realstack_keys_0), pg_catalog.unnest(realstack_keys_1))" in text
     assert f"count(*) OPERATOR(pg_catalog.<=) {sql.MOST_KEYS}" in text

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,7 +19,7 @@ import psutil
 from realstack.errors import RealstackError
 
 Outcome = Literal["imported", "raised", "exit", "crash", "timeout"]
-Warm = Sequence[tuple[str, Sequence[str]]]
+Warm = Sequence[tuple[str, Collection[str]]]
 
 SCRIPT = Path(__file__).with_name("interpreter.py")
 STARTS_WITHIN_S = 30.0
@@ -64,7 +66,7 @@ class Interpreter:
     timeout_s: float = 60.0
     jobs: int = os.cpu_count() or 1
 
-    def by_forks(self, modules: Sequence[str], graph: Mapping[str, Sequence[str]], warm: Warm) -> dict[str, Verdict]:
+    def by_forks(self, modules: Sequence[str], graph: Mapping[str, Collection[str]], warm: Warm) -> dict[str, Verdict]:
         """The verdict of each module, sharing what several import. A module that got none is left out.
 
         :raises RealstackError: the interpreter cannot run.
@@ -93,7 +95,7 @@ class Interpreter:
         return _verdict(found[-1])
 
     def _run(
-        self, modules: Sequence[str], graph: Mapping[str, Sequence[str]] | None, warm: Warm, *, within_s: float
+        self, modules: Sequence[str], graph: Mapping[str, Collection[str]] | None, warm: Warm, *, within_s: float
     ) -> list[dict[str, Any]]:
         with tempfile.TemporaryDirectory(prefix="realstack-check-") as folder:
             plan, results = Path(folder, "plan.json"), Path(folder, "results.jsonl")
@@ -107,7 +109,7 @@ class Interpreter:
                         "timeout_s": self.timeout_s,
                         "jobs": self.jobs,
                         "host": os.getpid(),
-                        "fork": graph is not None,
+                        "share": graph is not None,
                     }
                 )
             )
@@ -147,17 +149,19 @@ class Interpreter:
 
 
 def _end_with_all_below(process: subprocess.Popen[bytes]) -> None:
+    """What is below it first, while it can be found; then its group, in which a module may have left processes."""
     try:
         below = psutil.Process(process.pid).children(recursive=True)
     except psutil.NoSuchProcess:
         below = []
     for each in below:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
-        except psutil.NoSuchProcess:
-            continue
     process.kill()
     process.wait()
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _ended(module: str, status: int) -> dict[str, Any]:
