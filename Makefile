@@ -74,6 +74,10 @@ lint: $(STAMP) ## ruff, and import-linter: who may import whom.
 types: $(STAMP) ## mypy, strict.
 	$(BIN)/mypy
 
+.PHONY: gates
+gates: $(STAMP) ## Look at our own packages and the reference application with the gates.
+	$(BIN)/realstack check $(ARGS)
+
 .PHONY: format
 format: $(STAMP) ## Sort imports and format.
 	$(BIN)/ruff check --fix --quiet . || true

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from realstack.handles.redis import RedisDatabase as RedisDatabase
     from realstack.running import Environment as Environment
 
-__version__ = "0.1.0"
+from realstack.version import __version__
 
 _HOME = {
     "Database": "realstack.handles.database",

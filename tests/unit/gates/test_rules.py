@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from realstack.gates.finding import RULES, SHARED
+from realstack.gates.finding import RULES, SHARED, Rule
 
 PAGES = Path(__file__).parents[3] / "docs" / "rules"
 
@@ -22,6 +22,6 @@ def test_a_page_has_its_rules_name_a_bad_and_a_good_example(name: str) -> None:
     assert re.match(rf"# {name}\n\w.+\n\n## Bad\n(?s:.+)\n## Good\n.", text)
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=str)
-def test_a_rule_is_of_a_gate_or_of_all(rule: object) -> None:
-    assert getattr(rule, "gate", "") in {"imports", SHARED}
+@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
+def test_a_rule_is_of_a_gate_or_of_all(rule: Rule) -> None:
+    assert rule.gate in {"imports", SHARED}

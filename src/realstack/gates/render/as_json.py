@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from realstack import __version__
 from realstack.gates.render.text import LONE_SURROGATES, escaped
 from realstack.gates.report import Report, by_rule
+from realstack.version import __version__
 
 FORMAT_VERSION = 1
 """Rises when a key is taken away or means something else; a new key does not raise it."""

@@ -10,10 +10,10 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
-from realstack import __version__
 from realstack.gates.finding import RULES, Finding, Rule
 from realstack.gates.render.text import LONE_SURROGATES, escaped
 from realstack.gates.report import Report
+from realstack.version import __version__
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 FINGERPRINT = "realstackFinding/v1"
