@@ -38,10 +38,11 @@ from types import ModuleType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # nothing is imported here that a module could then find imported
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
-LEAST_SHARERS = 2
+LEAST_SAVED = 4
+"""Imports of a module that a process more has to save."""
 ROUNDS = 2
 POLL_S = 0.002
 ENDS_WITHIN_S = 0.02
@@ -132,30 +133,49 @@ class Edges:
 
 
 class Graph:
-    """What each module may import, of those that are not imported yet, and its packages. Sets of modules are bits."""
+    """What modules may import, of those that are not imported yet, and their packages. Sets of modules are bits.
 
-    def __init__(self, asked: dict[str, set[str]]) -> None:
+    ``closure``: all that importing a module may import, itself too. ``users``: those of ``tried`` that may import it.
+    ``unshareable``: what is in a cycle that can be entered at more than one place.
+    """
+
+    def __init__(self, asked: dict[str, set[str]], tried: Iterable[str]) -> None:
         self.asked = asked
-        self.names = sorted(asked)
+        below = self._left(tried)
+        self.names = sorted(below)
         self.bit = {name: 1 << place for place, name in enumerate(self.names)}
-        below = {name: {each for each in found if each in self.bit} for name, found in asked.items()}
-        for name in self.names:
-            parent = name.rpartition(".")[0]
-            if parent in self.bit:
-                below[name].add(parent)
         self.closure: dict[str, int] = {}
+        self.users: dict[str, int] = dict.fromkeys(self.names, 0)
         self.unshareable = 0
-        for component in _components(below):  # each comes after those that it reaches
+        components = _components(below)
+        for component in components:  # each comes after those that it reaches
             bits = self.bits(component)
             if len(component) > 1 and not _is_entered_from_above(component):
                 self.unshareable |= bits
             for each in {each for name in component for each in below[name]}:
                 bits |= self.closure.get(each, 0)
             self.closure.update(dict.fromkeys(component, bits))
+        for name in tried:
+            if name in self.users:
+                self.users[name] |= self.bit[name]
+        for component in reversed(components):
+            bits = 0
+            for name in component:
+                bits |= self.users[name]
+            for name in component:
+                self.users[name] = bits
+                for each in below[name]:
+                    self.users[each] |= bits
 
-    def left(self) -> Graph:
-        """The same without what is imported by now."""
-        return Graph({name: asked for name, asked in self.asked.items() if name not in sys.modules})
+    def candidates(self) -> list[str]:
+        """What may be worth sharing, that of the most modules first; of those what brings the most others with it."""
+        found = [(_count(self.users[name]), _count(self.closure[name]), name) for name in self.names]
+        return [name for users, size, name in sorted(found, reverse=True) if self.is_worth(users, size)]
+
+    @staticmethod
+    def is_worth(users: int, size: int) -> bool:
+        """Whether one more process costs less than importing ``size`` modules again for each but one."""
+        return (users - 1) * size >= LEAST_SAVED
 
     def bits(self, names: Iterable[str]) -> int:
         """The set of those of ``names`` that are left."""
@@ -164,23 +184,33 @@ class Graph:
             found |= self.bit.get(name, 0)
         return found
 
-    def members(self, bits: int) -> Iterator[str]:
+    def members(self, bits: int) -> list[str]:
         """The names in a set."""
-        while bits:
-            lowest = bits & -bits
-            yield self.names[lowest.bit_length() - 1]
-            bits ^= lowest
+        return [name for name in self.names if self.bit[name] & bits]
+
+    def _left(self, tried: Iterable[str]) -> dict[str, set[str]]:
+        """What each asks for, of those that ``tried`` reach and that are not imported."""
+        found: dict[str, set[str]] = {}
+        todo = list(tried)
+        while todo:
+            name = todo.pop()
+            if name in found or name in sys.modules or name not in self.asked:
+                continue
+            parent = name.rpartition(".")[0]
+            found[name] = self.asked[name] | ({parent} if parent in self.asked else set())
+            todo.extend(found[name])
+        return {name: {each for each in below if each in found} for name, below in found.items()}
 
 
 class Walk:
     """Tries modules, and shares between them what they all import."""
 
     def __init__(self, plan: dict[str, Any], results: str) -> None:
-        self.graph = Graph({name: set(asked) for name, asked in plan["graph"].items()})
+        self.asked = {name: set(asked) for name, asked in plan["graph"].items()}
         self.timeout_s = plan["timeout_s"]
-        self.host = plan["host"]
+        self.host, self.files = plan["host"], [plan["file"], results]
         self.results = results
-        self.edges = Edges(set(self.graph.names))
+        self.edges = Edges(self.asked)
         self.tokens = os.pipe()
         self.running: list[int] = []
         os.set_blocking(self.tokens[0], False)
@@ -194,7 +224,7 @@ class Walk:
         for _ in range(ROUNDS):
             unproven = self.unproven()
             needless.update(name for found in unproven.values() for name in found)
-            self.share(unproven, needless & self.graph.bit.keys())
+            self.share(unproven, needless & self.asked.keys())
         for name in sorted(self.unproven()):
             self.leaf(name)
 
@@ -202,41 +232,27 @@ class Walk:
 
     def share(self, modules: Iterable[str], bad: set[str]) -> None:
         """Try modules from this process's state. ``bad``: those that nobody can be forked from."""
-        graph = self.graph.left()
-        left = set(modules)
-        while left:
-            shared = self.most_shared(graph, left, bad)
-            if shared is None:
-                break
-            inside = {name for name in left if graph.closure.get(name, 0) & graph.bit[shared]}
-            if self.branch(shared, inside, bad):
-                left -= inside
+        graph = Graph(self.asked, modules)
+        left, unfit = graph.bits(modules), graph.unshareable | graph.bits(bad)
+        for shared in graph.candidates():
+            inside = graph.users[shared] & left
+            closure = graph.closure[shared]
+            if closure & unfit or not graph.is_worth(_count(inside), _count(closure)):
+                continue
+            if self.branch(shared, graph.members(inside), bad):
+                left &= ~inside
             else:
                 bad.add(shared)
-        for name in sorted(left):
+                unfit |= graph.bit[shared]
+        for name in sorted(modules):
             if name in sys.modules:
-                self.write(
-                    self.proven({"module": name, "outcome": "imported", "seconds": self.edges.took_s.get(name, 0)})
-                )
-            else:
+                seconds = self.edges.took_s.get(name, 0)
+                self.write(self.proven({"module": name, "outcome": "imported", "seconds": seconds}))
+            elif graph.bit[name] & left:
                 self.leaf(name)
         self.wait_for_all()
 
-    def most_shared(self, graph: Graph, modules: set[str], bad: set[str]) -> str | None:
-        """What the most of them need; of those the one that brings the most others with it."""
-        counts: dict[str, int] = {}
-        for name in modules:
-            for one in graph.members(graph.closure.get(name, 0)):
-                counts[one] = counts.get(one, 0) + 1
-        unfit = graph.unshareable | graph.bits(bad)
-        fit = [
-            (count, bin(graph.closure[one]).count("1"), one)
-            for one, count in counts.items()
-            if count >= LEAST_SHARERS and not graph.closure[one] & unfit
-        ]
-        return max(fit)[2] if fit else None
-
-    def branch(self, shared: str, inside: set[str], bad: set[str]) -> bool:
+    def branch(self, shared: str, inside: list[str], bad: set[str]) -> bool:
         """Try ``inside`` in a process that has imported ``shared``; False if it cannot be had."""
         concurrent = self.take_token()
         ready, tell = os.pipe()
@@ -303,7 +319,7 @@ class Walk:
         """The verdict, with what was imported for others and is not asked for by this module or what it imports."""
         if verdict["outcome"] == "imported":
             reached = self.edges.reached(verdict["module"])
-            verdict["unasked"] = [name for name in self.graph.names if name in sys.modules and name not in reached]
+            verdict["unasked"] = [name for name in self.asked if name in sys.modules and name not in reached]
         return verdict
 
     def unproven(self) -> dict[str, list[str]]:
@@ -342,7 +358,17 @@ class Walk:
             os.kill(self.host, 0)
         except ProcessLookupError:
             _end(pid)
+            self.clean_up()
             os._exit(1)
+
+    def clean_up(self) -> None:
+        """In place of the host: remove its folder."""
+        try:
+            for file in self.files:
+                os.unlink(file)
+            os.rmdir(os.path.dirname(file))
+        except OSError:
+            pass  # another process of ours was first
 
     def take_token(self) -> bool:
         """Whether one more process may run beside this one."""
@@ -437,6 +463,10 @@ def _kill_group(pid: int) -> None:
         pass
 
 
+def _count(bits: int) -> int:
+    return bin(bits).count("1")
+
+
 def _is_entered_from_above(cycle: Sequence[str]) -> bool:
     """Whether all who import any of them import the same one of them first: the package of the others."""
     top = min(cycle, key=lambda name: (name.count("."), name))
@@ -483,6 +513,7 @@ def main(plan_file: str, results: str) -> None:
     """Do as the plan says."""
     with open(plan_file, encoding="utf-8") as file:
         plan = json.load(file)
+    plan["file"] = plan_file
     sys.path[:1] = plan["path"]  # the first was this script's folder
     sys.argv = [""]
     nothing = os.open(os.devnull, os.O_RDWR)
