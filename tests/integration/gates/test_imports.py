@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -118,8 +120,15 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(planted: Path) -> list[Finding]:
-    return checked(planted)
+def own_tmp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("own")
+
+
+@pytest.fixture(scope="module")
+def found(planted: Path, own_tmp: Path) -> list[Finding]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(own_tmp))
+        return checked(planted)
 
 
 @pytest.mark.parametrize("path", PLANTED)
@@ -194,31 +203,33 @@ def test_an_interpreter_that_is_none_is_an_error(tmp_path: Path) -> None:
         check(project, Interpreter(tmp_path / "no-python", project.roots, tmp_path))
 
 
-def walkers() -> list[psutil.Process]:
-    """Processes that import modules."""
-    return [
-        each for each in psutil.process_iter(["cmdline"]) if "interpreter.py" in " ".join(each.info["cmdline"] or ())
-    ]
+def walkers(folder: Path) -> list[psutil.Process]:
+    """Processes that import modules by a plan below ``folder``."""
+    everybody = psutil.process_iter(["cmdline"])
+    return [each for each in everybody if any(str(folder) in word for word in each.info["cmdline"] or ())]
 
 
-def test_nothing_that_a_module_started_is_left(found: list[Finding]) -> None:
+def test_nothing_that_a_module_started_is_left(found: list[Finding], own_tmp: Path) -> None:
     assert found
-    assert walkers() == []
+    assert walkers(own_tmp) == []
+    assert list(own_tmp.iterdir()) == []
 
 
-def test_who_checks_may_be_killed_and_leaves_nothing(planted: Path) -> None:
+def test_who_checks_may_be_killed_and_leaves_nothing(planted: Path, tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from tests.integration.gates.test_imports import checked;"
         f"checked(Path({str(planted)!r}), timeout_s=60)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3])
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3], env=environ)
 
     ends = time.monotonic() + 30
-    while not walkers() and time.monotonic() < ends:
+    while not walkers(tmp_path) and time.monotonic() < ends:
         time.sleep(0.05)
-    assert walkers()
+    assert walkers(tmp_path)
     process.kill()
     process.wait()
-    while walkers() and time.monotonic() < ends:
+    while walkers(tmp_path) and time.monotonic() < ends:
         time.sleep(0.1)
-    assert walkers() == []
+    assert walkers(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []

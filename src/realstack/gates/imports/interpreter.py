@@ -44,7 +44,6 @@ if TYPE_CHECKING:  # nothing is imported here that a module could then find impo
 LEAST_SAVED = 4
 """Imports of a module that a process more has to save."""
 ROUNDS = 2
-POLL_S = 0.002
 ENDS_WITHIN_S = 0.02
 LOOKS_EACH_S = 0.25
 _HERE = os.path.abspath(__file__)
@@ -212,7 +211,7 @@ class Walk:
         self.results = results
         self.edges = Edges(self.asked)
         self.tokens = os.pipe()
-        self.running: list[int] = []
+        self.running: list[tuple[int, int]] = []
         os.set_blocking(self.tokens[0], False)
         os.write(self.tokens[1], b"t" * max(plan["jobs"] - 1, 0))
 
@@ -273,17 +272,16 @@ class Walk:
                 self.share(inside, set(bad))
             os._exit(0)
         os.close(tell)
-        heard = self.heard(ready, pid)
-        os.close(ready)
-        if heard != b"r":
+        if self.heard(ready, pid) != b"r":
+            os.close(ready)
             _end(pid)
             if concurrent:
                 self.give_token()
             return False
         if concurrent:
-            self.running.append(pid)
+            self.running.append((pid, ready))
         else:
-            self.wait(pid)
+            self.wait(pid, ready)
         return True
 
     # --- one module ---------------------------------------------------------------------------------------------------
@@ -345,30 +343,36 @@ class Walk:
             self.look_at_host(pid)
         return None
 
-    def wait(self, pid: int) -> None:
-        """Until it has ended."""
+    def wait(self, pid: int, ready: int) -> None:
+        """Until it has ended, and with it its end of the pipe, unless something that it started keeps that."""
         while not os.waitpid(pid, os.WNOHANG)[0]:
-            time.sleep(POLL_S)
-            self.look_at_host(pid)
+            if select.select([ready], [], [], LOOKS_EACH_S)[0]:
+                os.waitpid(pid, 0)
+                break
+            self.look_at_host(None)
+        os.close(ready)
         _kill_group(pid)
 
-    def look_at_host(self, pid: int) -> None:
-        """Whoever asked for all this may be gone: then nobody reads what comes of it."""
+    def look_at_host(self, pid: int | None) -> None:
+        """Whoever asked for all this may be gone: then nobody reads what comes of it.
+
+        ``pid``: what cannot see to that itself, as it runs somebody's code.
+        """
         try:
             os.kill(self.host, 0)
         except ProcessLookupError:
-            _end(pid)
+            if pid is not None:
+                _end(pid)
             self.clean_up()
             os._exit(1)
 
     def clean_up(self) -> None:
-        """In place of the host: remove its folder."""
-        try:
-            for file in self.files:
-                os.unlink(file)
-            os.rmdir(os.path.dirname(file))
-        except OSError:
-            pass  # another process of ours was first
+        """In place of the host: remove its folder. The last process of ours finds nobody who still writes there."""
+        for remove, path in [*((os.unlink, file) for file in self.files), (os.rmdir, os.path.dirname(self.files[0]))]:
+            try:
+                remove(path)
+            except OSError:
+                pass  # another process was first, or will be last
 
     def take_token(self) -> bool:
         """Whether one more process may run beside this one."""
@@ -383,8 +387,8 @@ class Walk:
 
     def wait_for_all(self) -> None:
         """Until all branches that run beside this process have ended."""
-        for pid in self.running:
-            self.wait(pid)
+        for pid, ready in self.running:
+            self.wait(pid, ready)
             self.give_token()
         self.running = []
 
@@ -520,12 +524,20 @@ def main(plan_file: str, results: str) -> None:
     for number in (0, 1, 2):
         os.dup2(nothing, number)
     walk = Walk(plan, results)
+    carry_out(walk, plan)
+    walk.look_at_host(None)
+    os._exit(0)
+
+
+def carry_out(walk: Walk, plan: dict[str, Any]) -> None:
+    """Try the modules, alone or together; or say which of what is to be imported before them cannot be."""
     if not plan["share"]:
+        name = plan["modules"][0]
         if hasattr(os, "fork"):  # so that somebody looks at the clock, and at whether the host is there
-            walk.leaf(plan["modules"][0])
+            walk.leaf(name)
         else:
-            walk.write(attempt(plan["modules"][0]))
-        os._exit(0)
+            walk.write(attempt(name))
+        return
     cold = []
     for name, asked in plan["warm"]:
         threads = threading.active_count()
@@ -538,8 +550,8 @@ def main(plan_file: str, results: str) -> None:
             break
     if cold:  # what it left half-done would be found by all: begin again without
         walk.write({"cold": cold})
-        os._exit(0)
-    walk.run(plan["modules"])
+    else:
+        walk.run(plan["modules"])
 
 
 if __name__ == "__main__":

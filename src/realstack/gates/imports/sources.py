@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import ast
+import gc
 import io
 import tokenize
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from realstack.gates.finding import Finding
 from realstack.gates.imports.statements import ImportStatement, ModuleFacts, facts_of, import_statements
 from realstack.gates.project import Module, Project
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Trees have no garbage, and are looked through again and again for it as they become more."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 @dataclass(slots=True)
@@ -31,8 +45,9 @@ class Sources:
         self.by_name: dict[str, Source] = {}
         self.unreadable: list[Finding] = []
         self.packages = {module.name.partition(".")[0] for module in project.modules}
-        for module in project.modules:
-            self.by_name[module.name] = self._read(module)
+        with _uncollected():
+            for module in project.modules:
+                self.by_name[module.name] = self._read(module)
         self._below: dict[str, set[str]] = {}
         for name in self.by_name:
             parent, _, own = name.rpartition(".")
