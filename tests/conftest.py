@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-LONG_FIRST = ("plugin", "cli", "state", "test_keeping.py", "providers", "services", "handles", "fake_llm")
+LONG_FIRST = ("plugin", "cli", "state", "test_keeping.py", "gates", "providers", "services", "handles", "fake_llm")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
