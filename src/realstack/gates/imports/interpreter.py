@@ -46,6 +46,9 @@ LEAST_SAVED = 4
 ROUNDS = 2
 ENDS_WITHIN_S = 0.02
 LOOKS_EACH_S = 0.25
+IMPORTED, READY, FAILED = b"i", b"r", b"f"
+"""What a process says to the one that forked it: the first and the last with a module's name behind."""
+PIPE_SIZE = 65536
 _HERE = os.path.abspath(__file__)
 
 
@@ -234,15 +237,14 @@ class Walk:
         graph = Graph(self.asked, modules)
         left, unfit = graph.bits(modules), graph.unshareable | graph.bits(bad)
         for shared in graph.candidates():
-            inside = graph.users[shared] & left
-            closure = graph.closure[shared]
-            if closure & unfit or not graph.is_worth(_count(inside), _count(closure)):
-                continue
-            if self.branch(shared, graph.members(inside), bad):
-                left &= ~inside
-            else:
-                bad.add(shared)
-                unfit |= graph.bit[shared]
+            inside, closure = graph.users[shared] & left, graph.closure[shared]
+            while not closure & unfit and graph.is_worth(_count(inside), _count(closure)):
+                failed = self.branch(shared, graph.members(inside), bad)
+                if failed is None:
+                    left &= ~inside
+                    break
+                bad.add(failed)
+                unfit |= graph.bits([failed])
         for name in sorted(modules):
             if name in sys.modules:
                 seconds = self.edges.took_s.get(name, 0)
@@ -251,38 +253,56 @@ class Walk:
                 self.leaf(name)
         self.wait_for_all()
 
-    def branch(self, shared: str, inside: list[str], bad: set[str]) -> bool:
-        """Try ``inside`` in a process that has imported ``shared``; False if it cannot be had."""
+    def branch(self, shared: str, inside: list[str], bad: set[str]) -> str | None:
+        """Try ``inside`` in a process that has imported ``shared``; the module that could not be, if any."""
         concurrent = self.take_token()
         ready, tell = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(ready)
             self.begin()
-            me, word = os.getpid(), b"f"
-            try:
-                importlib.__import__(shared)
-                word = b"r" if threading.active_count() == 1 else b"t"
-            except BaseException:  # noqa: BLE001 - whatever it raises: each that needs it will be tried by itself
-                word = b"f"
-            if os.getpid() != me:
-                os._exit(0)
-            os.write(tell, word)
-            if word == b"r":
+            failed = self.grow(shared, inside, bad, tell)
+            if failed is None:
+                _say(tell, READY)
                 self.share(inside, set(bad))
+                if concurrent:
+                    self.give_token()
+            else:
+                _say(tell, FAILED, failed)
             os._exit(0)
         os.close(tell)
-        if self.heard(ready, pid) != b"r":
+        word, on = IMPORTED, shared
+        while word == IMPORTED:
+            heard = self.heard(ready, pid)
+            for line in heard.splitlines() if heard else [b""]:
+                word, on = line[:1], line[1:].decode() or on
+        if word != READY:
             os.close(ready)
             _end(pid)
             if concurrent:
                 self.give_token()
-            return False
+            return on
         if concurrent:
             self.running.append((pid, ready))
         else:
             self.wait(pid, ready)
-        return True
+        return None
+
+    def grow(self, shared: str, inside: list[str], bad: set[str], tell: int) -> str | None:
+        """Import ``shared``, then what all of ``inside`` import that are not imported yet; what is not fit, if any."""
+        todo = [shared]
+        while todo:
+            for name in todo:
+                _say(tell, IMPORTED, name)
+                if name not in sys.modules and not _is_fit(name):
+                    return name
+            graph = Graph(self.asked, inside)
+            tried, unfit = graph.bits(inside), graph.unshareable | graph.bits(bad)
+            needed = [
+                name for name in graph.names if not tried & ~graph.users[name] and not graph.closure[name] & unfit
+            ]
+            todo = sorted(needed, key=lambda name: _count(graph.closure[name])) if tried else []
+        return None
 
     # --- one module ---------------------------------------------------------------------------------------------------
 
@@ -299,7 +319,7 @@ class Walk:
             if os.getpid() != me:  # it forked, and did not end what it made
                 os._exit(0)
             self.write(self.proven(verdict))
-            os.write(tell, b"d")
+            _say(tell, READY)
             os._exit(0)
         os.close(tell)
         word = self.heard(ready, pid)
@@ -339,7 +359,7 @@ class Walk:
         ends = time.monotonic() + self.timeout_s
         while time.monotonic() < ends:
             if select.select([ready], [], [], LOOKS_EACH_S)[0]:
-                return os.read(ready, 1)
+                return os.read(ready, PIPE_SIZE)
             self.look_at_host(pid)
         return None
 
@@ -387,15 +407,37 @@ class Walk:
 
     def wait_for_all(self) -> None:
         """Until all branches that run beside this process have ended."""
-        for pid, ready in self.running:
-            self.wait(pid, ready)
-            self.give_token()
-        self.running = []
+        if self.running:
+            self.give_token()  # who waits does nothing
+            for pid, ready in self.running:
+                self.wait(pid, ready)
+            self.running = []
+            while not self.take_token():
+                select.select([self.tokens[0]], [], [], LOOKS_EACH_S)
+                self.look_at_host(None)
 
     def write(self, verdict: dict[str, Any]) -> None:
         """In one call, at the file's end: other processes write there too."""
         with open(self.results, "ab", buffering=0) as file:
             file.write(json.dumps(verdict).encode() + b"\n")
+
+
+def _say(tell: int, word: bytes, name: str = "") -> None:
+    os.write(tell, word + name.encode() + b"\n")
+
+
+def _is_fit(name: str) -> bool:
+    """Import it, for others to be forked from here: False where it fails, or starts what a fork would not have."""
+    me = os.getpid()
+    try:
+        importlib.__import__(name)
+    except BaseException:  # noqa: BLE001 - whatever it raises: each that needs it will be tried by itself
+        fits = False
+    else:
+        fits = threading.active_count() == 1 and name in sys.modules
+    if os.getpid() != me:  # it forked, and did not end what it made
+        os._exit(0)
+    return fits
 
 
 def attempt(name: str) -> dict[str, Any]:

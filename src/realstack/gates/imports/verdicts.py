@@ -73,7 +73,13 @@ class Interpreter:
         """
         left = list(warm)
         while True:
-            found = self._run(modules, graph, left, within_s=STARTS_WITHIN_S + self.timeout_s * (len(modules) + 1))
+            try:
+                found = self._run(modules, graph, left, within_s=STARTS_WITHIN_S + self.timeout_s * (len(modules) + 1))
+            except subprocess.TimeoutExpired as problem:
+                raise RealstackError(
+                    f"the imports of {len(modules)} modules had come to no end after {problem.timeout:.0f} s.",
+                    remedy="give each less time (timeout_s), or look at fewer packages.",
+                ) from problem
             cold = {name for each in found for name in each.get("cold", ())}
             if not cold:
                 return {verdict.module: verdict for verdict in map(_verdict, found)}
