@@ -32,6 +32,7 @@ DISTRIBUTIONS = {
 }
 """Well-known distributions whose packages have another name."""
 
+_NO_BINDING = re.compile(r"name '(?P<name>[^']+)' is not defined")
 _NO_NAME = re.compile(
     r"cannot import name '(?P<name>[^']+)' from (?P<partly>partially initialized module )?'(?P<module>[^']+)'"
 )
@@ -107,8 +108,9 @@ def _of_a_name(verdict: Verdict, where: Module, line: int, known: Known) -> Find
 
 
 def _of_its_code(verdict: Verdict, where: Module, line: int) -> Finding:
-    if "NameError" in verdict.kinds and verdict.name:
-        symbol, says = f"{where.name}:{verdict.name}", f"the name {verdict.name!r} is bound nowhere."
+    unbound = _NO_BINDING.search(verdict.message) if "NameError" in verdict.kinds else None
+    if unbound:  # by its words: before Python 3.10 the exception has no name
+        symbol, says = f"{where.name}:{unbound['name']}", f"the name {unbound['name']!r} is bound nowhere."
         return Finding(where.shown, line, GATE, "undefined-name", symbol, says, "import or define it.")
     if "KeyError" in verdict.kinds and verdict.frames and verdict.frames[-1][3] == "os":
         says = f"the environment variable {verdict.name} has to be set for its import."
