@@ -34,6 +34,7 @@ FINE = {
     "shop/for_types.py": "from __future__ import annotations\nfrom typing import TYPE_CHECKING\n"
     "if TYPE_CHECKING:\n    from decimal import Decimal\ndef f(x: Decimal) -> None: ...\n",
     "shop/late.py": "def f():\n    from shop import pricing\n    return pricing.total()\n",
+    **{f"shop/seller_{number}.py": "from shop.pricing import total\n" for number in range(5)},
     "shop/lazy/__init__.py": "def __getattr__(name):\n    if name == 'given': return 1\n"
     "    raise AttributeError(name)\n",
     "shop/asks_lazy.py": "from shop.lazy import given\n",
@@ -88,8 +89,13 @@ PLANTED: dict[str, tuple[str, list[tuple[int, str, str]]]] = {
         "import shop\nx = shop.pricing\n",
         [(2, "missing-attribute", "shop.not_asked_for:shop.pricing")],
     ),
+    "shop/seems_to_ask.py": (
+        "import shop\nif not shop:\n    import shop.pricing\nx = shop.pricing\n",
+        [(4, "missing-attribute", "shop.seems_to_ask:shop.pricing")],
+    ),
 }
-"""``not_asked_for`` passes wherever anything else has imported ``shop.pricing``."""
+"""``not_asked_for`` passes wherever anything else has imported ``shop.pricing``; ``seems_to_ask`` where it is imported
+for all whose text says that they import it, as the sellers do."""
 
 SOME = 3
 """Processes of a check that is in the midst of its work: one module of the planted ones sleeps for minutes."""
